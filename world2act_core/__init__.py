@@ -1,0 +1,24 @@
+"""World2Act: post-train a vision-language-action policy in the latent space of a video world model.
+
+The rooms, from the ground up (a room imports only from rooms above it in this list):
+
+==============  ==========================================================================
+``types``       what travels between rooms: Observation, ActionChunk, Episode, Skill, LatentClip
+``embodiment``  one contract for a robot: cameras, state streams, action layout, rates, limits
+``runs``        a run is a folder: stages with manifests, exact resume after a kill
+``episodes``    rosbag2/MCAP in and out, synchronised to control steps
+``policies``    base policies behind one protocol
+``world_model``  frame + skill prompt → imagined latents
+``simulators``  LIBERO behind one protocol, scripted demonstrators, worker processes
+``skills``      splitting long tasks into atomic skills
+``alignment``   Stage 1: one latent space for video latents and action chunks
+``residual``    Stage 2: a small residual policy on a frozen base
+``evaluation``  paired trials on fixed starts, intervals, reports
+``runtime``     what runs on the robot: chunk scheduling, holds, the graph description
+``cli``         the ``world2act`` command
+==============  ==========================================================================
+
+Nothing here imports rclpy: the ROS 2 nodes in ``ros_ws`` are thin shells around this package.
+"""
+
+__version__ = "0.1.0"

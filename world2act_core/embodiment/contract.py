@@ -1,0 +1,285 @@
+"""The embodiment contract: cameras, state streams, action layout, rates and limits of one robot.
+
+A contract is a YAML file. Everything that could disagree about a robot reads it here, so that it cannot. A file that
+contradicts itself is refused with one sentence naming file, key and value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from world2act_core.embodiment.checked import Checked
+from world2act_core.errors import ContractError
+from world2act_core.types import ActionChunk, Array
+
+ACTION_KINDS = ("eef_delta", "eef_pose", "joint_delta", "joint_positions")
+POSE_FIELDS = {"position": 3, "orientation": 4}
+UNITS = ("rad", "m", "quaternion_xyzw", "axis_angle", "normalised", "1")
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera. Images are RGB and upright after ``rotation_deg`` (counter-clockwise) was applied."""
+
+    name: str
+    topic: str
+    frame_id: str
+    width: int
+    height: int
+    rate_hz: float
+    rotation_deg: int
+
+
+@dataclass(frozen=True)
+class StateStream:
+    """One proprioceptive stream: joints picked by name from a JointState, or a field of a PoseStamped."""
+
+    name: str
+    topic: str
+    units: str
+    joints: tuple[str, ...]
+    field: str
+    frame_id: str
+
+    @property
+    def size(self) -> int:
+        return len(self.joints) or POSE_FIELDS[self.field]
+
+
+@dataclass(frozen=True)
+class ActionLayout:
+    """What the numbers of an action mean; ``scale[i]`` is the SI value of +1 in dimension i."""
+
+    topic: str
+    kind: str
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    scale: Array
+    low: Array
+    high: Array
+
+    @property
+    def size(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class Gripper:
+    """Gripper convention: which action dimension, which value opens, which closes."""
+
+    index: int
+    open: float
+    close: float
+    fully_open_width_m: float
+
+
+@dataclass(frozen=True)
+class JointLimits:
+    """Per joint of stream ``joint_positions``: rad, rad/s, rad/s^2."""
+
+    lower: Array
+    upper: Array
+    velocity: Array
+    acceleration: Array
+
+
+@dataclass(frozen=True)
+class Limits:
+    joints: JointLimits
+    workspace_lower: Array  # (3,) m
+    workspace_upper: Array  # (3,) m
+    eef_speed: float  # m/s
+
+
+@dataclass(frozen=True)
+class Embodiment:
+    """The whole contract. ``file`` is where it was read from."""
+
+    name: str
+    description: str
+    control_rate_hz: float
+    chunk_length: int
+    max_skew_s: float
+    cameras: dict[str, Camera]
+    state: dict[str, StateStream]
+    action: ActionLayout
+    gripper: Gripper
+    limits: Limits
+    file: str
+
+    @cached_property
+    def step_s(self) -> float:
+        """Seconds a control step."""
+        return 1.0 / self.control_rate_hz
+
+    def check_chunk(self, chunk: ActionChunk) -> None:
+        """Raise ContractError unless the chunk is finite and ``(M, A)`` of this embodiment."""
+        expected = (self.chunk_length, self.action.size)
+        if chunk.actions.shape != expected:
+            raise ContractError(f"action chunk has shape {chunk.actions.shape}, {self.name} expects {expected}")
+        if not np.isfinite(chunk.actions).all():
+            step, dim = np.argwhere(~np.isfinite(chunk.actions))[0]
+            raise ContractError(
+                f"action chunk holds {chunk.actions[step, dim]} at step {step}, {self.action.names[dim]}"
+            )
+
+    def clamp(self, actions: Array) -> Array:
+        """Actions limited to the layout's range, ``(..., A)``."""
+        return np.clip(actions, self.action.low, self.action.high).astype(np.float32)
+
+
+def shipped_embodiments() -> list[str]:
+    """Names of the embodiments that come with World2Act."""
+    files = resources.files("world2act_core.embodiment") / "files"
+    return sorted(entry.name[:-5] for entry in files.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_embodiment(name_or_path: str | Path) -> Embodiment:
+    """Read a contract by shipped name (``libero_panda``) or from a YAML file.
+
+    Raises:
+        ContractError: no such contract, or it contradicts itself; names file, key and value.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        shipped = resources.files("world2act_core.embodiment") / "files" / f"{name_or_path}.yaml"
+        path = Path(str(shipped))
+    if not path.is_file():
+        raise ContractError(
+            f"no embodiment {str(name_or_path)!r}: give a YAML file or one of {', '.join(shipped_embodiments())}"
+        )
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ContractError(f"{path.name}: not valid YAML: {' '.join(str(error).split())}") from error
+    return _parse(Checked(raw, path.name))
+
+
+def _parse(raw: Checked) -> Embodiment:
+    rate = raw.number("control_rate_hz", above=0)
+    chunk_length = raw.integer("chunk_length", above=0)
+    if rate % chunk_length:
+        raw.refuse("chunk_length", f"does not divide control_rate_hz {rate:g}")
+    cameras = {name: _camera(name, entry, rate) for name, entry in raw.section("cameras").items()}
+    state = {name: _stream(name, entry) for name, entry in raw.section("state").items()}
+    action = _action(raw.section("action"))
+    embodiment = Embodiment(
+        name=raw.text("name"),
+        description=raw.text("description"),
+        control_rate_hz=rate,
+        chunk_length=chunk_length,
+        max_skew_s=raw.number("max_skew_s", above=0, at_most=1 / rate),
+        cameras=cameras,
+        state=state,
+        action=action,
+        gripper=_gripper(raw.section("gripper"), action),
+        limits=_limits(raw.section("limits"), state),
+        file=raw.file,
+    )
+    raw.no_other_keys()
+    return embodiment
+
+
+def _camera(name: str, raw: Checked, control_rate: float) -> Camera:
+    camera = Camera(
+        name=name,
+        topic=raw.text("topic"),
+        frame_id=raw.text("frame_id"),
+        width=raw.integer("width", above=0),
+        height=raw.integer("height", above=0),
+        rate_hz=raw.number("rate_hz", above=0),
+        rotation_deg=raw.integer("rotation_deg", one_of=(0, 90, 180, 270)),
+    )
+    raw.no_other_keys()
+    return camera
+
+
+def _stream(name: str, raw: Checked) -> StateStream:
+    joints = tuple(raw.texts("joints")) if "joints" in raw else ()
+    field = raw.text("field", one_of=tuple(POSE_FIELDS)) if "field" in raw else ""
+    if bool(joints) == bool(field):
+        raw.refuse("", "needs either joints or field")
+    if len(set(joints)) != len(joints):
+        raw.refuse("joints", "names a joint twice")
+    stream = StateStream(
+        name=name,
+        topic=raw.text("topic"),
+        units=raw.text("units", one_of=UNITS),
+        joints=joints,
+        field=field,
+        frame_id=raw.text("frame_id") if field else "",
+    )
+    raw.no_other_keys()
+    return stream
+
+
+def _action(raw: Checked) -> ActionLayout:
+    names = tuple(raw.texts("names"))
+    if len(set(names)) != len(names):
+        raw.refuse("names", "names a dimension twice")
+    size = len(names)
+    layout = ActionLayout(
+        topic=raw.text("topic"),
+        kind=raw.text("kind", one_of=ACTION_KINDS),
+        names=names,
+        units=tuple(raw.texts("units", one_of=UNITS, length=size)),
+        scale=raw.vector("scale", size, above=0),
+        low=raw.vector("low", size),
+        high=raw.vector("high", size),
+    )
+    raw.ordered("low", layout.low, "high", layout.high)
+    raw.no_other_keys()
+    return layout
+
+
+def _gripper(raw: Checked, action: ActionLayout) -> Gripper:
+    dimension = raw.text("action")
+    if dimension not in action.names:
+        raw.refuse("action", f"is not one of the action names {', '.join(action.names)}")
+    index = action.names.index(dimension)
+    values = {key: raw.number(key) for key in ("open", "close")}
+    for key, value in values.items():
+        if not action.low[index] <= value <= action.high[index]:
+            raw.refuse(key, f"lies outside the action range {action.low[index]:g}..{action.high[index]:g}")
+    if values["open"] == values["close"]:
+        raw.refuse("close", "is the same as open")
+    gripper = Gripper(index=index, fully_open_width_m=raw.number("fully_open_width_m", above=0), **values)
+    raw.no_other_keys()
+    return gripper
+
+
+def _limits(raw: Checked, state: dict[str, StateStream]) -> Limits:
+    for key in raw.keys():
+        if key not in ("joint_positions", "workspace_m", "eef_speed_m_s"):
+            raw.refuse(key, "limits an unknown stream")
+    if "joint_positions" not in state:
+        raw.refuse("joint_positions", "limits a stream that state does not have")
+    size = state["joint_positions"].size
+    joints_raw, box = raw.section("joint_positions"), raw.section("workspace_m")
+    joints = JointLimits(
+        lower=joints_raw.vector("lower", size),
+        upper=joints_raw.vector("upper", size),
+        velocity=joints_raw.vector("velocity", size, above=0),
+        acceleration=joints_raw.vector("acceleration", size, above=0),
+    )
+    joints_raw.ordered("lower", joints.lower, "upper", joints.upper)
+    lower, upper = box.vector("lower", 3), box.vector("upper", 3)
+    box.ordered("lower", lower, "upper", upper)
+    joints_raw.no_other_keys()
+    box.no_other_keys()
+    return Limits(joints, lower, upper, raw.number("eef_speed_m_s", above=0))
+
+
+def as_vector(embodiment: Embodiment, state: dict[str, Any], streams: tuple[str, ...]) -> Array:
+    """Concatenate named streams, ``(..., D)`` each, along the last axis."""
+    unknown = [name for name in streams if name not in embodiment.state]
+    if unknown:
+        raise ContractError(f"{embodiment.file}: state has no stream {unknown[0]!r}")
+    return np.concatenate([np.asarray(state[name], np.float32) for name in streams], axis=-1)

@@ -1,0 +1,1 @@
+"""Base policies behind one protocol."""
