@@ -1,0 +1,145 @@
+"""Episodes as flat tables of action chunks, which is how training reads them.
+
+The time base, everywhere: chunk ``k`` of an episode covers control steps ``[k M, (k + 1) M)``; the frame before it was
+taken at step ``k M`` and the frame after it at step ``(k + 1) M``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from world2act_core.embodiment import Embodiment
+from world2act_core.embodiment.contract import as_vector
+from world2act_core.errors import ContractError
+from world2act_core.types import Array, Episode
+
+
+def model_image(image: Array, size: int) -> Array:
+    """An image as the compact models see it: ``(H, W, 3)`` uint8 → ``(size, size, 3)`` uint8, area-averaged."""
+    if image.shape[:2] == (size, size):
+        return image
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+
+
+@dataclass(frozen=True)
+class ChunkTable:
+    """``N`` chunks of many episodes, and the ``F`` frames between which they lie.
+
+    Attributes:
+        frames: ``(F, S, S, 3)`` uint8.
+        before: ``(N,)`` index of the frame at the chunk's first step.
+        after: ``(N,)`` index of the frame at the first step behind the chunk.
+        previous: ``(N,)`` index of the frame one chunk earlier (``before`` itself in an episode's first chunk).
+        proprio: ``(N, P)`` float32 at the chunk's first step.
+        actions: ``(N, M, A)`` float32, meaningless where ``labelled`` is False.
+        labelled: ``(N,)`` bool, False for chunks of action-free videos.
+        clock: ``(N,)`` index of the chunk within its episode.
+        episode: ``(N,)`` index of the episode.
+        prompts: skill prompt of each chunk.
+        episode_ids, start_ids: of each episode.
+    """
+
+    frames: Array
+    before: Array
+    after: Array
+    previous: Array
+    proprio: Array
+    actions: Array
+    labelled: Array
+    clock: Array
+    episode: Array
+    prompts: tuple[str, ...]
+    episode_ids: tuple[str, ...]
+    start_ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.before)
+
+    def save(self, path: Path) -> None:
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        texts = {name: np.asarray(getattr(self, name), dtype=np.str_) for name in _TEXTS}
+        with path.open("wb") as file:
+            np.savez(file, **arrays, **texts)
+
+    @staticmethod
+    def load(path: Path) -> ChunkTable:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in _ARRAYS}
+            texts = {name: tuple(str(text) for text in stored[name]) for name in _TEXTS}
+        return ChunkTable(**arrays, **texts)
+
+
+_ARRAYS = ("frames", "before", "after", "previous", "proprio", "actions", "labelled", "clock", "episode")
+_TEXTS = ("prompts", "episode_ids", "start_ids")
+
+
+def chunk_table(
+    episodes: Iterable[Episode], embodiment: Embodiment, camera: str, streams: Sequence[str], size: int
+) -> ChunkTable:
+    """Cut episodes into complete chunks; steps behind an episode's last complete chunk are left out.
+
+    Args:
+        episodes: with frames of ``camera`` at every chunk boundary.
+        camera: whose frames to take, resized to ``size``.
+        streams: state streams that make up proprioception.
+
+    Raises:
+        ContractError: an episode of another embodiment, without the camera, or with no complete chunk.
+    """
+    m, a = embodiment.chunk_length, embodiment.action.size
+    rows: dict[str, list[Array]] = {name: [] for name in _ARRAYS}
+    prompts: list[str] = []
+    episode_ids: list[str] = []
+    start_ids: list[str] = []
+    offset = 0
+    for number, episode in enumerate(episodes):
+        _check(episode, embodiment, camera)
+        starts = np.asarray(list(episode.chunk_starts(m)), np.int64)
+        if not len(starts):
+            raise ContractError(f"episode {episode.episode_id} holds no complete chunk of {m} steps")
+        row_of_step = {int(step): row for row, step in enumerate(episode.frame_steps)}
+        before = np.asarray([row_of_step[int(step)] for step in starts], np.int64)
+        after = np.asarray([row_of_step[int(step) + m] for step in starts], np.int64)
+        previous = np.asarray([row_of_step.get(int(step) - m, row_of_step[int(step)]) for step in starts], np.int64)
+        known = episode.actions
+        actions = np.zeros((len(starts), m, a)) if known is None else np.stack([known[t : t + m] for t in starts])
+        proprio = as_vector(embodiment, dict(episode.state), tuple(streams))[starts]
+        rows["frames"].append(np.stack([model_image(image, size) for image in episode.images[camera]]))
+        rows["before"].append(before + offset)
+        rows["after"].append(after + offset)
+        rows["previous"].append(previous + offset)
+        rows["proprio"].append(proprio)
+        rows["actions"].append(actions.astype(np.float32))
+        rows["labelled"].append(np.full(len(starts), known is not None))
+        rows["clock"].append(starts // m)
+        rows["episode"].append(np.full(len(starts), number, np.int64))
+        prompts += [_prompt_at(episode, int(step)) for step in starts]
+        episode_ids.append(episode.episode_id)
+        start_ids.append(episode.start_id)
+        offset += len(episode.frame_steps)
+    if not episode_ids:
+        raise ContractError("no episodes to cut into chunks: the bag holds none, or none is usable")
+    joined = {name: np.concatenate(parts) for name, parts in rows.items()}
+    return ChunkTable(**joined, prompts=tuple(prompts), episode_ids=tuple(episode_ids), start_ids=tuple(start_ids))
+
+
+def _check(episode: Episode, embodiment: Embodiment, camera: str) -> None:
+    if episode.embodiment != embodiment.name:
+        raise ContractError(
+            f"episode {episode.episode_id} is of embodiment {episode.embodiment}, expected {embodiment.name}"
+        )
+    if camera not in episode.images:
+        raise ContractError(f"episode {episode.episode_id} has no camera {camera}, only {', '.join(episode.images)}")
+
+
+def _prompt_at(episode: Episode, step: int) -> str:
+    """The skill that is under way at a step; the whole instruction where no skill was marked."""
+    for skill in episode.skills:
+        if skill.start <= step < skill.end:
+            return skill.prompt
+    return episode.task

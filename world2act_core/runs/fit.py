@@ -1,0 +1,122 @@
+"""Training loops that resume exactly.
+
+Every random choice of step ``s`` comes from a generator seeded by ``(seed, s)``, so a checkpoint needs no random
+state: weights, optimiser moments and the step number are enough to go on as if nothing had happened, bit for bit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+Losses = dict[str, torch.Tensor]
+
+
+def step_generator(seed: int, step: int) -> np.random.Generator:
+    """The random source of one training step."""
+    return np.random.default_rng((seed, step))
+
+
+@dataclass
+class Checkpointed:
+    """What a training loop owns: modules and their optimiser, kept in one file between steps.
+
+    Attributes:
+        module: everything that is trained (use ``nn.ModuleDict`` for several).
+        optimizer: of ``module``'s parameters.
+        path: checkpoint file.
+        every: steps between two checkpoints.
+    """
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    path: Path
+    every: int = 100
+    step: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def load(self) -> None:
+        """Go on from the file if there is one."""
+        if self.path.exists():
+            saved = torch.load(self.path, weights_only=True)
+            self.module.load_state_dict(saved["module"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.step, self.history = saved["step"], saved["history"]
+
+    def save(self) -> None:
+        """Replace the file in one move, so that a kill leaves a whole checkpoint."""
+        content = {
+            "module": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "history": self.history,
+        }
+        temporary = self.path.with_name(self.path.name + ".tmp")
+        torch.save(content, temporary)
+        os.replace(temporary, self.path)
+
+
+def fit(
+    state: Checkpointed,
+    losses: Callable[[np.random.Generator], Losses],
+    *,
+    steps: int,
+    seed: int,
+    label: str,
+    clip: float = 1.0,
+    log_every: int = 25,
+) -> list[dict[str, float]]:
+    """Minimise ``losses(...)["loss"]`` with a cosine learning rate; every entry is logged.
+
+    Args:
+        state: module and optimiser; resumes from its checkpoint.
+        losses: from the step's random source to named scalars, ``loss`` being the one to minimise.
+        steps: total steps, those before a kill included.
+        seed: of the whole loop.
+        label: shown on the progress bar.
+        clip: largest gradient norm.
+
+    Returns:
+        The history: one entry of averages every ``log_every`` steps.
+    """
+    state.load()
+    state.module.train()
+    rates = [group["initial_lr"] if "initial_lr" in group else group["lr"] for group in state.optimizer.param_groups]
+    for group, rate in zip(state.optimizer.param_groups, rates, strict=True):
+        group["initial_lr"] = rate
+    bar = tqdm(total=steps, initial=state.step, desc=label, unit="step", dynamic_ncols=True, mininterval=0.5)
+    while state.step < steps:
+        for group in state.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * _schedule(state.step, steps)
+        terms = losses(step_generator(seed, state.step))
+        state.optimizer.zero_grad(set_to_none=True)
+        terms["loss"].backward()
+        nn.utils.clip_grad_norm_(state.module.parameters(), clip)
+        state.optimizer.step()
+        if state.step % log_every == 0:
+            values = {name: float(value.detach()) for name, value in terms.items()}
+            state.history.append({"step": state.step, **values})
+            bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()})
+        state.step += 1
+        bar.update()
+        if state.step % state.every == 0:
+            state.save()
+    bar.close()
+    state.save()
+    state.module.eval()
+    return state.history
+
+
+def _schedule(step: int, steps: int) -> float:
+    """Short linear warm-up, then half a cosine down to 2 %."""
+    warm = max(1, steps // 20)
+    if step < warm:
+        return (step + 1) / warm
+    return 0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * (step - warm) / max(1, steps - warm)))

