@@ -1,0 +1,147 @@
+"""``results.json``: a paired evaluation on disk, with everything needed to check or repeat it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from world2act_core.errors import RunError
+from world2act_core.evaluation.statistics import ALPHA, CONFIDENCE
+from world2act_core.evaluation.trials import PairedTrials, Trial
+
+SCHEMA = "world2act.evaluation/1"
+
+
+def _versions() -> dict[str, str]:
+    from world2act_core.runs.stage import versions  # brings torch, which a reader of results does not need
+
+    return versions()
+
+
+@dataclass(frozen=True)
+class Results:
+    """A paired evaluation with its provenance.
+
+    Attributes:
+        trials: the paired trials.
+        task: the instruction in words.
+        embodiment: name of the embodiment contract.
+        commit: commit of the code that produced it, "" if unknown.
+        versions: package → version that the result depends on.
+        training_starts: stage → number of starts it used, all proven disjoint from the evaluation's.
+        details: anything else worth keeping (seeds, horizon, digests of the weights); JSON values.
+    """
+
+    trials: PairedTrials
+    task: str
+    embodiment: str
+    commit: str = ""
+    versions: Mapping[str, str] = field(default_factory=_versions)
+    training_starts: Mapping[str, int] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def summary(trials: PairedTrials) -> dict[str, Any]:
+    """The statistics of a paired evaluation as JSON values; rates and intervals are fractions."""
+    return {
+        "n": trials.n,
+        "base": {
+            "successes": trials.base_successes,
+            "rate": trials.base_successes / trials.n,
+            "wilson": list(trials.base_interval),
+        },
+        "post_trained": {
+            "successes": trials.post_successes,
+            "rate": trials.post_successes / trials.n,
+            "wilson": list(trials.post_interval),
+        },
+        "both": trials.count("both"),
+        "only_base": trials.count("only base"),
+        "only_post_trained": trials.count("only post-trained"),
+        "neither": trials.count("neither"),
+        "difference": trials.difference,
+        "difference_newcombe_10": list(trials.difference_interval),
+        "exact_mcnemar_p": trials.p_value,
+        "verdict": trials.verdict,
+        "alpha": ALPHA,
+        "confidence": CONFIDENCE,
+    }
+
+
+def write_results(path: Path, results: Results) -> None:
+    """Write ``results.json``, whole or not at all.
+
+    The same results give the same bytes. Keys besides the trials repeat what follows from them, for readers
+    without this library; ``read_results`` checks that they agree.
+    """
+    from world2act_core.runs.stage import write_json
+
+    write_json(
+        path,
+        {
+            "schema": SCHEMA,
+            "task": results.task,
+            "embodiment": results.embodiment,
+            "summary": summary(results.trials),
+            "trials": {
+                "base": [asdict(trial) for trial in results.trials.base],
+                "post_trained": [asdict(trial) for trial in results.trials.post],
+            },
+            "commit": results.commit,
+            "versions": dict(results.versions),
+            "training_starts": dict(results.training_starts),
+            "details": dict(results.details),
+        },
+    )
+
+
+def read_results(path: Path) -> Results:
+    """Read ``results.json`` back.
+
+    Raises:
+        RunError: missing, not JSON, another schema, incomplete, or its summary contradicts its trials.
+    """
+    try:
+        raw = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise RunError(f"{path} does not exist: run the evaluation first") from None
+    except ValueError as error:
+        raise RunError(f"{path} is not JSON ({error}): evaluate again") from None
+    found = raw.get("schema") if isinstance(raw, dict) else None
+    if found != SCHEMA:
+        raise RunError(f"{path} has schema {found!r}, expected {SCHEMA!r}: read it with the version that wrote it")
+    try:
+        sides = raw["trials"]
+        trials = PairedTrials(
+            *(tuple(trial_from_json(trial) for trial in sides[side]) for side in ("base", "post_trained"))
+        )
+        results = Results(trials, **{f.name: raw[f.name] for f in fields(Results) if f.name != "trials"})
+        stated = [raw["summary"][key] for key in ("both", "only_base", "only_post_trained", "neither", "verdict")]
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{path} is incomplete (at {error}): evaluate again") from None
+    fresh = summary(trials)
+    if stated != [fresh[key] for key in ("both", "only_base", "only_post_trained", "neither", "verdict")]:
+        raise RunError(f"{path} states a summary that does not follow from its trials: it was edited, evaluate again")
+    return results
+
+
+def trial_from_json(raw: Mapping[str, Any]) -> Trial:
+    """A trial from JSON values, types checked.
+
+    Raises:
+        KeyError, TypeError: a field is missing or of the wrong kind.
+    """
+    kinds: dict[str, tuple[type, ...]] = {
+        "start_id": (str,),
+        "policy": (str,),
+        "success": (bool,),
+        "steps": (int,),
+        "seconds": (int, float),
+    }
+    for name, kind in kinds.items():
+        if not isinstance(raw[name], kind):
+            raise TypeError(f"{name} is {raw[name]!r}")
+    return Trial(**{name: raw[name] for name in kinds})
