@@ -1,6 +1,6 @@
 """Paired trials on fixed starts, intervals, and the report of a run."""
 
-from world2act_core.evaluation.evaluate import TrialLog, TrialRequest, evaluate
+from world2act_core.evaluation.trial_log import TrialLog, TrialRequest, evaluate
 from world2act_core.evaluation.results import Results, read_results, write_results
 from world2act_core.evaluation.statistics import (
     Interval,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from world2act_core.errors import RunError
-from world2act_core.evaluation.evaluate import TrialLog, TrialRequest, evaluate
+from world2act_core.evaluation.trial_log import TrialLog, TrialRequest, evaluate
 from world2act_core.evaluation.trials import Trial
 
 POLICIES = ("base", "post-trained")
