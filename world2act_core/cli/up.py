@@ -1,0 +1,37 @@
+"""Start a graph of ROS 2 nodes on this machine, without ros2 launch.
+
+The same nodes, parameters and arguments as 'ros2 launch world2act GRAPH.launch.py'. Ctrl-C ends them all.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+EXAMPLES = """\
+  world2act up sim_arm --run runs/demo
+  world2act up sim_arm --policy replay:bags/demo --starts libero_goal/8/i12 --record bags/live
+  world2act up real_arm --run runs/demo --cameras agentview=usb:/dev/video0 --dry-run true"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from world2act_core.runtime.graph import GRAPHS
+
+    graphs = parser.add_subparsers(dest="graph", metavar="GRAPH", required=True)
+    for graph in GRAPHS.values():
+        options = graphs.add_parser(graph.name, help=graph.summary, description=f"Start {graph.summary}.")
+        for argument in graph.arguments:
+            flag = f"--{argument.name.replace('_', '-')}"
+            shown = f"{argument.help} (default {argument.default})" if argument.default else argument.help
+            options.add_argument(
+                flag, dest=f"graph_{argument.name}", default=argument.default, metavar="VALUE", help=shown
+            )
+        names = [argument.name for argument in graph.arguments]
+        options.set_defaults(graph_arguments=names)
+
+
+def run(args: argparse.Namespace) -> int:
+    from world2act_core.runtime.graph import describe
+    from world2act_core.runtime.processes import run_graph
+
+    values = {name: getattr(args, f"graph_{name}") for name in args.graph_arguments}
+    return run_graph(describe(args.graph).build(values))

@@ -1,0 +1,43 @@
+"""Policies by address: ``scheme:reference``. One text that launch files, commands and nodes pass on."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+from world2act_core.embodiment import Embodiment
+from world2act_core.errors import World2ActError
+from world2act_core.policies.protocol import Policy
+
+Opener = Callable[[str, Embodiment], Policy]
+
+# Scheme → where its opener lives. Imported when asked for, so that a robot loads only what its policy needs.
+_SCHEMES: dict[str, str] = {
+    "replay": "world2act_core.policies.replay:open_replay_policy",
+    "run": "world2act_core.policies.run_folder:open_run_policy",
+}
+
+
+def register_policy_scheme(scheme: str, opener: str) -> None:
+    """Add a scheme; ``opener`` is ``module:function`` taking ``(reference, embodiment)``."""
+    _SCHEMES[scheme] = opener
+
+
+def open_policy(address: str, embodiment: Embodiment) -> Policy:
+    """Open the policy behind an address.
+
+    Args:
+        address: for example ``replay:BAG#EPISODE`` or ``run:FOLDER#base``.
+        embodiment: the arm that it will act for.
+
+    Raises:
+        World2ActError: unknown scheme, or the policy cannot be opened; the message says why.
+    """
+    scheme, separator, reference = address.partition(":")
+    if not separator or scheme not in _SCHEMES:
+        raise World2ActError(
+            f"policy {address!r} has no known scheme; known are {', '.join(f'{s}:' for s in _SCHEMES)}"
+        )
+    module, _, function = _SCHEMES[scheme].partition(":")
+    opener: Opener = getattr(importlib.import_module(module), function)
+    return opener(reference, embodiment)
