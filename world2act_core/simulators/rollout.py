@@ -1,0 +1,198 @@
+"""One attempt at a task in a simulator, recorded as an Episode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from world2act_core.errors import ContractError
+from world2act_core.policies.protocol import Policy
+from world2act_core.simulators.protocol import Simulator
+from world2act_core.simulators.starts import Start
+from world2act_core.types import ActionChunk, Array, Episode, Observation, Skill
+
+
+class Moment:
+    """One control step, as actor and recorder both see it: a frame that one has looked at is not rendered again.
+
+    Attributes:
+        step: control steps since the start.
+    """
+
+    def __init__(self, simulator: Simulator, step: int) -> None:
+        self.step = step
+        self._simulator = simulator
+        self._seen: Observation | None = None
+
+    def observe(self, cameras: Sequence[str] = ()) -> Observation:
+        """The simulator's observation, with images of at least the named cameras."""
+        images = {} if self._seen is None else dict(self._seen.images)
+        missing = [camera for camera in cameras if camera not in images]
+        if self._seen is None or missing:
+            seen = self._simulator.observe(missing)
+            self._seen = Observation(seen.stamp, {**images, **seen.images}, seen.state)
+        return self._seen
+
+
+class Actor(Protocol):
+    """Whoever moves the arm: asked for one action in every control step."""
+
+    def reset(self, simulator: Simulator) -> None:
+        """A new episode begins in the simulator as it stands."""
+
+    def act(self, moment: Moment) -> Array:
+        """The action ``(A,)`` of this control step, in the embodiment's layout."""
+
+    def skills(self, steps: int) -> tuple[Skill, ...]:
+        """The atomic skills carried out in an episode of so many steps; empty if the actor cannot know."""
+
+
+class PolicyActor:
+    """Executes a policy's chunks open loop and looks at the scene only between them.
+
+    Args:
+        policy: any policy.
+        prompt: the skill prompt; None takes the simulator's instruction.
+    """
+
+    def __init__(self, policy: Policy, prompt: str | None = None) -> None:
+        self.policy = policy
+        self._given_prompt = prompt
+        self._chunk: ActionChunk | None = None
+
+    def reset(self, simulator: Simulator) -> None:
+        self.policy.reset()
+        self._embodiment = simulator.embodiment
+        self._prompt = simulator.task if self._given_prompt is None else self._given_prompt
+        self._chunk = None
+
+    def act(self, moment: Moment) -> Array:
+        within = moment.step % self._embodiment.chunk_length
+        if within == 0 or self._chunk is None:
+            self._chunk = self.policy.act(moment.observe(self.policy.cameras), self._prompt)
+            self._embodiment.check_chunk(self._chunk)
+        action: Array = self._chunk.actions[within]
+        return action
+
+    def skills(self, steps: int) -> tuple[Skill, ...]:
+        return ()
+
+
+class NoisyActor:
+    """Another actor under temporally correlated exploration noise (first-order autoregressive, the gripper spared).
+
+    The noise is the same after every reset: give each episode its own seed.
+
+    Args:
+        actor: who acts.
+        seed: of the noise.
+        scale: standard deviation in action units, a number or one a dimension ``(A,)``.
+        correlation: of one step's noise with the last one's, in 0..1; 0 is white.
+    """
+
+    def __init__(self, actor: Actor, seed: int, scale: float | Array = 0.3, correlation: float = 0.9) -> None:
+        if not 0 <= correlation < 1:
+            raise ValueError(f"correlation {correlation} must lie in [0, 1)")
+        self.actor = actor
+        self._seed, self._scale, self._correlation = seed, np.asarray(scale, np.float64), correlation
+
+    def reset(self, simulator: Simulator) -> None:
+        self.actor.reset(simulator)
+        self._gripper = simulator.embodiment.gripper.index
+        self._rng = np.random.default_rng(self._seed)
+        self._noise = self._scale * self._rng.standard_normal(simulator.embodiment.action.size)
+
+    def act(self, moment: Moment) -> Array:
+        action = np.asarray(self.actor.act(moment), np.float64)
+        noisy = action + self._noise
+        noisy[self._gripper] = action[self._gripper]
+        fresh = self._scale * self._rng.standard_normal(action.shape)
+        self._noise = self._correlation * self._noise + np.sqrt(1 - self._correlation**2) * fresh
+        return noisy
+
+    def skills(self, steps: int) -> tuple[Skill, ...]:
+        return self.actor.skills(steps)
+
+
+def rollout(
+    simulator: Simulator,
+    actor: Actor,
+    start: Start,
+    *,
+    episode_id: str,
+    source: str,
+    cameras: Sequence[str] = ("agentview",),
+    record_images: bool = True,
+) -> Episode:
+    """Let an actor try the task once, from a start until success or the horizon.
+
+    Every control step's state and action is recorded, a frame of every camera at each chunk boundary, the last step's
+    included. The chunk in which the task is solved is finished, so the number of steps is a multiple of the chunk
+    length; a solved task stays solved.
+
+    Args:
+        episode_id, source: written into the episode.
+        cameras: whose frames are recorded.
+        record_images: False records none and renders only what the actor asks for.
+
+    Raises:
+        ContractError: the actor gave an action of another shape or one that is not finite.
+    """
+    chunk_length = simulator.embodiment.chunk_length
+    simulator.reset(start)
+    actor.reset(simulator)
+    recorder = _Recorder(tuple(cameras) if record_images else (), chunk_length)
+    moment, success = Moment(simulator, 0), False
+    while not success and moment.step + chunk_length <= simulator.horizon:
+        for _ in range(chunk_length):
+            recorder.look(moment)
+            action = _checked(actor.act(moment), simulator, start)
+            recorder.actions.append(action)
+            success = simulator.step(action) or success
+            moment = Moment(simulator, moment.step + 1)
+    recorder.look(moment)
+    return Episode(
+        episode_id=episode_id,
+        task=simulator.task,
+        embodiment=simulator.embodiment.name,
+        stamps=np.array(recorder.stamps),
+        state={name: np.stack(values) for name, values in recorder.state.items()},
+        actions=np.stack(recorder.actions),
+        frame_steps=np.array(recorder.frame_steps, np.int64),
+        images={camera: np.stack(frames) for camera, frames in recorder.frames.items()},
+        success=success,
+        start_id=start.id,
+        source=source,
+        skills=actor.skills(moment.step),
+    )
+
+
+class _Recorder:
+    def __init__(self, cameras: tuple[str, ...], chunk_length: int) -> None:
+        self.stamps: list[float] = []
+        self.state: dict[str, list[Array]] = {}
+        self.actions: list[Array] = []
+        self.frame_steps: list[int] = []
+        self.frames: dict[str, list[Array]] = {camera: [] for camera in cameras}
+        self._chunk_length = chunk_length
+
+    def look(self, moment: Moment) -> None:
+        framed = bool(self.frames) and moment.step % self._chunk_length == 0
+        seen = moment.observe(tuple(self.frames) if framed else ())
+        self.stamps.append(seen.stamp)
+        for name, value in seen.state.items():
+            self.state.setdefault(name, []).append(value)
+        if framed:
+            self.frame_steps.append(moment.step)
+            for camera, frames in self.frames.items():
+                frames.append(seen.images[camera])
+
+
+def _checked(action: Array, simulator: Simulator, start: Start) -> Array:
+    """The action within the embodiment's range, float32: what is executed is what is recorded."""
+    size = simulator.embodiment.action.size
+    if np.shape(action) != (size,) or not np.isfinite(action).all():
+        raise ContractError(f"the actor's action from start {start.id} must be {size} finite numbers, not {action}")
+    return simulator.embodiment.clamp(action)
