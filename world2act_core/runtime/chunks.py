@@ -75,6 +75,10 @@ class ChunkScheduler:
         self._forget()
         self._episode, self._idle_reason = "", reason
 
+    def drop(self, reason: str) -> None:
+        """Forget the chunk being executed but stay in the episode; only a newer observation's chunk is taken."""
+        self._actions, self._next, self._refusal = None, 0, reason
+
     def accept(self, chunk: ActionChunk, sequence: int, episode_id: str, embodiment: str, now: float) -> str:
         """Take a chunk, or refuse the whole of it.
 

@@ -1,37 +1,33 @@
 """From separate streams to one observation: same instant, fresh, complete, or a stated reason why not.
 
 A missing stream is never replaced by zeros. Freshness is judged twice: by the stamp in the header (the robot's clock)
-and by the age since reception (this machine's monotonic clock), because either can lie alone.
+and by the age since reception (this machine's monotonic clock), because either can lie alone. Which samples belong
+together is decided by ``episodes.synchronise``, the rule that bags are read with.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from world2act_core.embodiment import Embodiment
+from world2act_core.episodes import fields
+from world2act_core.episodes.synchronise import NotSynchronised, Samples, latest_synchronised
+from world2act_core.errors import ContractError
+from world2act_core.types import Observation
 
-@dataclass(frozen=True)
-class Sample:
-    """One message of a stream: ``stamp`` on the robot's clock, ``received`` on this machine's monotonic clock."""
-
-    stamp: float
-    received: float
-    payload: Any
+DEPTH = 256  # samples kept a state stream: a quarter of a second at 1 kHz
+IMAGE_DEPTH = 8
+FUTURE_S = 0.02
 
 
 @dataclass(frozen=True)
 class Complete:
-    """One sample of every stream, within the allowed skew of ``stamp``."""
+    """An observation, and when the last part of it arrived (this machine's monotonic clock, seconds)."""
 
-    stamp: float
-    samples: Mapping[str, Sample]
-
-    @property
-    def received(self) -> float:
-        """When the last part arrived, monotonic seconds."""
-        return max(sample.received for sample in self.samples.values())
+    observation: Observation
+    received: float
 
 
 @dataclass(frozen=True)
@@ -42,71 +38,89 @@ class Incomplete:
     fault: bool
 
 
-Assembled = Complete | Incomplete
-
-
 class ObservationBuffer:
-    """Keeps the newest samples of every stream and picks one of each for the same instant.
+    """Takes messages as they come and gives the newest observation they make.
 
     Args:
-        streams: names used in reasons, e.g. ``camera wrist``, ``joint_states``.
-        max_skew_s: samples further apart than this do not belong to one observation.
+        embodiment: names the streams, their topics and the allowed skew.
+        cameras: whose images an observation must hold.
         max_age_s: a stream is stale when its newest sample is older, by header or by reception.
-        depth: samples kept a stream; must cover the skew at the fastest stream's rate.
     """
 
-    def __init__(
-        self, streams: Sequence[str], max_skew_s: float, max_age_s: float, depth: int = 64, future_s: float = 0.02
-    ) -> None:
-        self._buffers: dict[str, deque[Sample]] = {name: deque(maxlen=depth) for name in streams}
-        self._max_skew_s, self._max_age_s, self._future_s = max_skew_s, max_age_s, future_s
+    def __init__(self, embodiment: Embodiment, cameras: Sequence[str], max_age_s: float) -> None:
+        unknown = [name for name in cameras if name not in embodiment.cameras]
+        if unknown:
+            raise ContractError(f"{embodiment.name} has no camera {unknown[0]!r}, only {', '.join(embodiment.cameras)}")
+        self._embodiment, self._max_age_s = embodiment, max_age_s
+        self._states = {name: Samples(name, stream.topic) for name, stream in embodiment.state.items()}
+        self._images = {name: Samples(f"camera {name}", embodiment.cameras[name].topic) for name in cameras}
+        self._received: dict[str, float] = {}
 
-    def add(self, stream: str, stamp: float, payload: Any, received: float) -> None:
-        buffer = self._buffers[stream]
-        if buffer and stamp < buffer[-1].stamp:
-            buffer.clear()  # the clock jumped back (a simulator began anew): what came before is another time
-        buffer.append(Sample(stamp, received, payload))
+    def add_image(self, camera: str, message: Any, monotonic: float) -> None:
+        """A sensor_msgs/Image; it is decoded only if it is picked."""
+        self._add(self._images[camera], fields.stamp_ns(message.header.stamp), message, monotonic, IMAGE_DEPTH)
+
+    def add_state(self, topic: str, message: Any, monotonic: float) -> None:
+        """A message of a state topic: a row for every stream that reads from it.
+
+        Raises:
+            ContractError: the message contradicts the contract; none of it is taken.
+        """
+        streams = [stream for stream in self._embodiment.state.values() if stream.topic == topic]
+        rows = [(s.name, fields.state_value(message, s)) for s in streams if fields.carries(message, s)]
+        for name, row in rows:
+            self._add(self._states[name], fields.stamp_ns(message.header.stamp), row, monotonic, DEPTH)
+
+    def _add(self, samples: Samples, stamp: int, value: Any, monotonic: float, depth: int) -> None:
+        if samples.stamps and stamp < samples.stamps[-1]:
+            samples.clear()  # the clock began anew (a simulator was reset): what came before is another time
+        samples.add(stamp, value)
+        del samples.stamps[:-depth], samples.values[:-depth]
+        self._received[samples.name] = monotonic
 
     def clear(self) -> None:
-        for buffer in self._buffers.values():
-            buffer.clear()
+        """Forget everything."""
+        for samples in (*self._states.values(), *self._images.values()):
+            samples.clear()
 
-    def pick(self, monotonic: float, now: float | None, due: float | None = None, exact: bool = False) -> Assembled:
-        """One sample of every stream for the same instant.
+    def pick(self, monotonic: float, now: float | None, due: float | None = None) -> Complete | Incomplete:
+        """The newest observation.
 
         Args:
             monotonic: this machine's monotonic clock, seconds.
             now: the robot's clock, or None where it only advances with the arm (lockstep).
-            due: an observation earlier than this is not wanted yet.
-            exact: the observation must be the one at ``due``, not merely a later one.
+            due: one stamped earlier than this (to within half a skew) is not wanted yet.
+
+        Raises:
+            ContractError: an image contradicts the contract.
         """
-        fault = next((why for name in self._buffers if (why := self._fault(name, monotonic, now))), "")
+        streams = (*self._states.values(), *self._images.values())
+        fault = next((why for samples in streams if (why := self._fault(samples, monotonic, now))), "")
         if fault:
             return Incomplete(fault, fault=True)
-        stamp = due if exact and due is not None else min(buffer[-1].stamp for buffer in self._buffers.values())
-        if due is not None and stamp < due - 1e-6:
-            return Incomplete("the next observation is not due yet", fault=False)
-        picked = {name: min(buffer, key=lambda s: abs(s.stamp - stamp)) for name, buffer in self._buffers.items()}
-        for name, sample in picked.items():
-            apart = sample.stamp - stamp
-            if abs(apart) > self._max_skew_s:
-                side = "after" if apart > 0 else "before"
-                reason = f"{name}: nearest sample lies {abs(apart):.3f} s {side} the others"
-                return Incomplete(f"{reason} (at most {self._max_skew_s:g} s)", fault=True)
-        return Complete(stamp, picked)
+        found = latest_synchronised(self._embodiment, self._states, self._named_images())
+        if isinstance(found, NotSynchronised):
+            return Incomplete(found.reason, fault=True)
+        if due is not None and found.stamp < due - 0.5 * self._embodiment.max_skew_s:
+            return Incomplete("the next observation has not come yet", fault=False)
+        cameras = self._embodiment.cameras
+        images = {name: fields.decode_image(message, cameras[name]) for name, message in found.images.items()}
+        return Complete(Observation(found.stamp, images, found.state), max(self._received.values()))
 
-    def _fault(self, name: str, monotonic: float, now: float | None) -> str:
-        buffer = self._buffers[name]
-        if not buffer:
-            return f"{name}: nothing has been received"
-        newest = buffer[-1]
-        if monotonic - newest.received > self._max_age_s:
-            return f"{name}: nothing received for {monotonic - newest.received:.1f} s"
+    def _named_images(self) -> dict[str, Samples]:
+        """As ``latest_synchronised`` wants them: named as the contract names the camera."""
+        return {name: Samples(name, s.topic, s.stamps, s.values) for name, s in self._images.items()}
+
+    def _fault(self, samples: Samples, monotonic: float, now: float | None) -> str:
+        where = samples.label
+        if not samples.stamps:
+            return f"{where}: nothing has been received"
+        age = monotonic - self._received[samples.name]
+        if age > self._max_age_s:
+            return f"{where}: nothing received for {age:.1f} s"
         if now is None:
             return ""
-        if newest.stamp > now + self._future_s:
-            ahead = newest.stamp - now
-            return f"{name}: stamped {ahead:.2f} s in the future: are the machines' clocks synchronised?"
-        if now - newest.stamp > self._max_age_s:
-            return f"{name}: stamped {now - newest.stamp:.1f} s ago"
-        return ""
+        age = now - fields.ns_to_seconds(samples.stamps[-1])
+        if age < -FUTURE_S:
+            return f"{where}: stamped {-age:.2f} s in the future: are the machines' clocks synchronised?"
+        return f"{where}: newest stamp is {age:.1f} s old" if age > self._max_age_s else ""

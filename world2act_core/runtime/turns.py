@@ -65,15 +65,17 @@ class LockstepStates:
 
     def __init__(self, embodiment: Embodiment) -> None:
         self._step_s = embodiment.step_s
+        self._seen_an_episode = False
         self.stop()
 
     def stop(self) -> None:
         """No state is due."""
         self._due: float | None = math.inf
 
-    def start(self, stamp: float | None) -> None:
-        """The state at ``stamp`` is due first; None takes the first that comes (a process restarted in the middle)."""
-        self._due = stamp
+    def start(self, stamp: float) -> None:
+        """The state at ``stamp`` is due first; a fresh process takes any, as ``ChunkTurns.start`` explains."""
+        self._due = stamp if self._seen_an_episode else None
+        self._seen_an_episode = True
 
     def is_due(self, stamp: float) -> bool:
         return self._due is None or abs(stamp - self._due) < 0.25 * self._step_s
