@@ -6,6 +6,7 @@ Every function here is pure. What contradicts the embodiment contract raises Con
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,12 @@ _ENCODINGS: dict[str, tuple[int, tuple[int, int, int]]] = {
 def stamp_ns(time: Any) -> int:
     """A builtin_interfaces/Time in nanoseconds, exactly."""
     return int(time.sec) * NS + int(time.nanosec)
+
+
+def header_stamp_ns(raw: bytes | memoryview) -> int:
+    """Stamp of a serialised message that begins with a header, without decoding the rest (an image, say)."""
+    sec, nanosec = struct.unpack_from("<iI" if raw[1] & 1 else ">iI", raw, 4)
+    return int(sec) * NS + int(nanosec)
 
 
 def stamp_s(time: Any) -> float:

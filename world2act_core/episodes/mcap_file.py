@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -38,6 +39,7 @@ class RawMessage:
 
     Attributes:
         offset: where it lies: the byte of the file, or of its chunk where that is compressed.
+        file: from which ``data`` can be read again at ``offset``; None where it cannot (compressed).
         type_hash: RIHS01 hash of its type as the recorder knew it, "" if the recorder did not say.
     """
 
@@ -47,6 +49,23 @@ class RawMessage:
     log_time_ns: int
     data: memoryview
     offset: int
+    file: Path | None = None
+
+    def keep(self) -> Callable[[], bytes]:
+        """A way to get the data later that does not hold it in memory if that can be helped."""
+        if self.file is None:
+            data = bytes(self.data)
+            return lambda: data
+        return partial(_read_at, self.file, self.offset, len(self.data))
+
+
+def _read_at(path: Path, offset: int, length: int) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            file.seek(offset)
+            return file.read(length)
+    except OSError as error:
+        raise DamagedBagError(f"{path} cannot be read at byte {offset}: {error.strerror}") from error
 
 
 class _Damage(Exception):
@@ -66,7 +85,7 @@ def mcap_messages(path: Path) -> Iterator[RawMessage]:
     """
     try:
         with open(path, "rb") as file:
-            yield from _Walk(file).messages()
+            yield from _Walk(file, path).messages()
     except OSError as error:
         raise DamagedBagError(f"{path} cannot be read: {error.strerror}") from error
     except _Damage as damage:
@@ -76,8 +95,8 @@ def mcap_messages(path: Path) -> Iterator[RawMessage]:
 class _Walk:
     """One pass over a file."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self.file, self.path = file, path
         self.size = os.fstat(file.fileno()).st_size
         self.schemas: dict[int, Schema] = {}
         self.channels: dict[int, Channel] = {}
@@ -95,7 +114,7 @@ class _Walk:
             if opcode == Opcode.CHUNK:
                 yield from self._chunk(self.file.read(length if whole else self.size - body), start, whole)
             elif whole and opcode in (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.MESSAGE):
-                yield from self._record(opcode, memoryview(self.file.read(length)), body)
+                yield from self._record(opcode, memoryview(self.file.read(length)), body, self.path)
             elif whole and (Opcode.HEADER <= opcode <= Opcode.DATA_END or opcode >= 0x80):
                 self.file.seek(length, os.SEEK_CUR)  # indexes, attachments, metadata, private records
             elif whole:
@@ -131,7 +150,7 @@ class _Walk:
         if whole and (len(records) != size or (crc and crc32(records) != crc)):
             raise _Damage(start, "the checksum of a chunk is wrong")
         # In a compressed chunk there are no byte offsets of messages: name the chunk.
-        first_byte = start + _RECORD.size + data_start if not compression else None
+        first, path = (start, None) if compression else (start + _RECORD.size + data_start, self.path)
         view, position = memoryview(records), 0
         while position + _RECORD.size <= len(view):
             opcode, length = _RECORD.unpack_from(view, position)
@@ -139,11 +158,11 @@ class _Walk:
             position = body + length
             if position > len(view):
                 break
-            yield from self._record(opcode, view[body:position], start if first_byte is None else first_byte + body)
+            yield from self._record(opcode, view[body:position], first + (0 if compression else body), path)
         if whole and position != len(view):
             raise _Damage(start, "the records of a chunk do not fill it")
 
-    def _record(self, opcode: int, body: memoryview, offset: int) -> Iterator[RawMessage]:
+    def _record(self, opcode: int, body: memoryview, offset: int, path: Path | None) -> Iterator[RawMessage]:
         try:
             if opcode == Opcode.SCHEMA:
                 schema = Schema.read(ReadDataStream(BytesIO(body)))
@@ -160,7 +179,8 @@ class _Walk:
                     channel.metadata.get("topic_type_hash", ""),
                     log_time,
                     body[_MESSAGE.size :],
-                    offset,
+                    offset + (_MESSAGE.size if path else 0),
+                    path,
                 )
         except KeyError as error:
             raise _Damage(offset, f"a record refers to channel or schema {error}, which was never defined") from None

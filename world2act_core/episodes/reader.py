@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,8 @@ from world2act_core.episodes.fields import NS, ns_to_seconds, seconds_to_ns, sta
 from world2act_core.episodes.mcap_file import RawMessage
 from world2act_core.episodes.storage import bag_messages
 from world2act_core.episodes.synchronise import Samples, synchronise
-from world2act_core.errors import ContractError, DamagedBagError
-from world2act_core.types import Episode, Skill
+from world2act_core.errors import ContractError, DamagedBagError, World2ActError
+from world2act_core.types import Array, Episode, Skill
 
 # Topics of one publisher can reach a recorder in another order than they were sent. A message this much (log time)
 # before START or after END still counts if its stamp says that it belongs to the episode.
@@ -58,6 +60,7 @@ def read_bag(
     cameras: Sequence[str] | None = None,
     with_actions: bool = True,
     namespace: str = "",
+    frame_every: int = 1,
 ) -> BagContents:
     """Read every usable episode into memory; arguments as in `iterate_episodes`.
 
@@ -66,7 +69,7 @@ def read_bag(
         ContractError: it was recorded with another embodiment.
     """
     report = BagReport()
-    episodes = list(iterate_episodes(path, embodiment, cameras, with_actions, namespace, report))
+    episodes = list(iterate_episodes(path, embodiment, cameras, with_actions, namespace, frame_every, report))
     return BagContents(episodes, report.refused, report.damage)
 
 
@@ -76,6 +79,7 @@ def iterate_episodes(
     cameras: Sequence[str] | None = None,
     with_actions: bool = True,
     namespace: str = "",
+    frame_every: int = 1,
     report: BagReport | None = None,
 ) -> Iterator[Episode]:
     """Yield the episodes of a bag one at a time; only one is in memory.
@@ -85,6 +89,8 @@ def iterate_episodes(
         cameras: which to decode; each must have images in every episode. None: those that the episode has.
         with_actions: False gives action-free videos; the action topic is then not even decoded.
         namespace: of the robot in the bag, e.g. ``left_arm`` where its topics are ``/left_arm/joint_states`` ...
+        frame_every: take frames only at steps that are multiples of this, e.g. ``embodiment.chunk_length`` for a bag of
+            cameras that run at 30 Hz.
         report: takes refused episodes and the damage. Without it the first of them is raised, after the episodes in
             front of it.
 
@@ -96,7 +102,8 @@ def iterate_episodes(
     for name in cameras or ():
         if name not in embodiment.cameras:
             raise ContractError(f"{embodiment.name} has no camera {name!r}, only {', '.join(embodiment.cameras)}")
-    splitter = _Splitter(Path(path), _Topics(embodiment, cameras, with_actions, namespace), report)
+    topics = _Topics(Path(path), embodiment, cameras, with_actions, namespace, frame_every)
+    splitter = _Splitter(topics, report)
     try:
         for message in bag_messages(path):
             yield from splitter.take(message)
@@ -114,9 +121,15 @@ class _Topics:
     """Which topics matter, and how a message becomes samples of which streams."""
 
     def __init__(
-        self, embodiment: Embodiment, cameras: Sequence[str] | None, with_actions: bool, namespace: str
+        self,
+        path: Path,
+        embodiment: Embodiment,
+        cameras: Sequence[str] | None,
+        with_actions: bool,
+        namespace: str,
+        frame_every: int,
     ) -> None:
-        self.embodiment, self.asked = embodiment, cameras
+        self.path, self.embodiment, self.asked, self.frame_every = path, embodiment, cameras, frame_every
         self._prefix = f"{namespace.strip('/')}/" if namespace.strip("/") else ""
         self.state_topics: dict[str, list[str]] = {}
         for name, stream in embodiment.state.items():
@@ -142,6 +155,32 @@ class _Topics:
             return messages.JOINT_STATE if joints else messages.POSE_STAMPED
         return messages.ARM_COMMAND if topic == self.action_topic else messages.EPISODE_EVENT
 
+    def stamp(self, topic: str, raw: RawMessage) -> int:
+        """Header stamp in nanoseconds; DamagedBagError if the message is of another type than the topic's."""
+        self._check_type(topic, raw)
+        try:
+            return fields.header_stamp_ns(raw.data)
+        except (struct.error, IndexError) as error:
+            raise DamagedBagError(f"{self._where(raw)}: the message is too short to have a header") from error
+
+    def decode(self, topic: str, raw: RawMessage, data: bytes | memoryview) -> Any:
+        """The message, of the topic's type; DamagedBagError if it is another type or garbage."""
+        self._check_type(topic, raw)
+        try:
+            return messages.deserialise(data, raw.type_name)
+        except ValueError as error:
+            raise DamagedBagError(f"{self._where(raw)}: the message cannot be read ({error})") from error
+
+    def _check_type(self, topic: str, raw: RawMessage) -> None:
+        expected = self.expected_type(topic)
+        if raw.type_name != expected:
+            raise DamagedBagError(f"{self._where(raw)}: type {raw.type_name}, expected {expected}: a foreign bag")
+        if raw.type_hash and raw.type_hash != messages.type_hash(expected):
+            raise DamagedBagError(f"{self._where(raw)}: {expected} is another version than the one installed here")
+
+    def _where(self, raw: RawMessage) -> str:
+        return f"{raw.file or self.path}: {raw.topic} at byte {raw.offset}"
+
 
 class _Recording:
     """Samples of the episode in progress."""
@@ -156,35 +195,42 @@ class _Recording:
         self.states = {name: Samples(name, stream.topic) for name, stream in embodiment.state.items()}
         self.images = {name: Samples(name, topic) for topic, name in topics.camera_of.items()}
         self.commands = Samples("commands", embodiment.action.topic)
+        self.holds: list[int] = []
         self.commanded = False
 
-    def add(self, topic: str, message: Any) -> None:
-        """Take a decoded message; a fault in it is kept until the episode ends and then refuses it."""
-        if self.fault:
-            return
-        stamp = stamp_ns(message.header.stamp)
-        if stamp < self.first:
+    def add(self, topic: str, raw: RawMessage) -> None:
+        """Take a message; what contradicts the contract is kept until the episode ends and then refuses it."""
+        stamp = self.topics.stamp(topic, raw)
+        if self.fault or stamp < self.first:
             return  # older than the episode: the tail of whatever came before
         try:
-            for samples, value in self._values(topic, message):
+            for samples, value in self._values(topic, raw):
                 if samples.stamps and stamp < samples.stamps[-1] and stamp <= self.first + 2 * self.skew:
                     samples.clear()  # the clock starts anew with the episode: what came before was the last one's
                 samples.add(stamp, value)
         except ContractError as error:
             self.fault = str(error)
 
-    def _values(self, topic: str, message: Any) -> Iterator[tuple[Samples, Any]]:
+    def _values(self, topic: str, raw: RawMessage) -> Iterator[tuple[Samples, Any]]:
         embodiment = self.topics.embodiment
-        for name in self.topics.state_topics.get(topic, ()):
-            if fields.carries(message, embodiment.state[name]):
-                yield self.states[name], fields.state_value(message, embodiment.state[name])
         if topic in self.topics.camera_of:
             name = self.topics.camera_of[topic]
-            yield self.images[name], fields.decode_image(message, embodiment.cameras[name])
-        elif topic == self.topics.action_topic:
+            # Most images of a real camera fall between two frames that are wanted: decode only those that are taken.
+            yield self.images[name], partial(self._image, raw.keep(), replace(raw, data=memoryview(b"")), topic, name)
+            return
+        message = self.topics.decode(topic, raw, raw.data)
+        if topic == self.topics.action_topic:
             self.commanded = True
             if message.mode == fields.TRACK:
                 yield self.commands, fields.command_values(message, embodiment.action)
+            else:
+                self.holds.append(stamp_ns(message.header.stamp))
+        for name in self.topics.state_topics.get(topic, ()):
+            if fields.carries(message, embodiment.state[name]):
+                yield self.states[name], fields.state_value(message, embodiment.state[name])
+
+    def _image(self, data: Callable[[], bytes], raw: RawMessage, topic: str, name: str) -> Array:
+        return fields.decode_image(self.topics.decode(topic, raw, data()), self.topics.embodiment.cameras[name])
 
     def reaches(self, topic: str, stamp: int) -> bool:
         """Whether a message logged after END still belongs to the episode."""
@@ -209,7 +255,9 @@ class _Recording:
         asked = self.topics.asked
         images = {name: taken for name, taken in self.images.items() if asked is not None or taken.stamps}
         commands = self.commands if self.commanded else None
-        aligned = synchronise(self.topics.embodiment, self.states, commands, images)
+        aligned = synchronise(
+            self.topics.embodiment, self.states, commands, images, self.holds, self.topics.frame_every
+        )
         return Episode(
             episode_id=self.start.episode_id,
             task=self.start.task,
@@ -229,12 +277,11 @@ class _Recording:
 class _Splitter:
     """Cuts the stream of messages into episodes by START and END, log order and stamps."""
 
-    def __init__(self, path: Path, topics: _Topics, report: BagReport | None) -> None:
-        self.path, self.topics, self.report = path, topics, report
+    def __init__(self, topics: _Topics, report: BagReport | None) -> None:
+        self.path, self.topics, self.report = topics.path, topics, report
         self.recording: _Recording | None = None
         self.ended_at = 0
-        # Decoding is put off until it is known that a message belongs to an episode.
-        self.early: deque[tuple[int, str, Callable[[], Any]]] = deque()
+        self.early: deque[tuple[str, RawMessage]] = deque()
 
     @property
     def has_end(self) -> bool:
@@ -247,14 +294,14 @@ class _Splitter:
         if self.recording and self.recording.end and raw.log_time_ns > self.ended_at + LATE_NS:
             yield from self.finish()
         if topic == messages.EPISODE_EVENT_TOPIC:
-            event = self._decode(raw, topic)
+            event = self.topics.decode(topic, raw, raw.data)
             if event.event == START:
                 yield from self.finish()
                 self._start(event, raw.log_time_ns)
             elif event.event == END:
                 self._end(event, raw.log_time_ns)
         elif self.recording and not self.recording.end:
-            self.recording.add(topic, self._decode(raw, topic))
+            self.recording.add(topic, raw)
         else:
             self._between(raw, topic)
 
@@ -269,7 +316,7 @@ class _Splitter:
             return
         try:
             episode = recording.episode()
-        except (ContractError, ValueError) as error:
+        except (World2ActError, ValueError) as error:
             self._refuse(episode_id, str(error))
             return
         yield episode
@@ -283,9 +330,9 @@ class _Splitter:
             )
         self.recording = _Recording(event, self.topics)
         early, self.early = self.early, deque()
-        for logged, topic, decode in early:
-            if logged >= log_time - LATE_NS:
-                self.recording.add(topic, decode())
+        for topic, raw in early:
+            if raw.log_time_ns >= log_time - LATE_NS:
+                self.recording.add(topic, raw)
 
     def _end(self, event: Any, log_time: int) -> None:
         recording = self.recording
@@ -296,26 +343,12 @@ class _Splitter:
 
     def _between(self, raw: RawMessage, topic: str) -> None:
         """A message outside START and END: late for the last episode, or early for the next."""
-        if self.recording is not None:
-            message = self._decode(raw, topic)
-            if self.recording.reaches(topic, stamp_ns(message.header.stamp)):
-                self.recording.add(topic, message)
-                return
-        self.early.append((raw.log_time_ns, topic, lambda: self._decode(raw, topic)))
-        while self.early[0][0] < raw.log_time_ns - LATE_NS:
+        if self.recording is not None and self.recording.reaches(topic, self.topics.stamp(topic, raw)):
+            self.recording.add(topic, raw)
+            return
+        self.early.append((topic, raw))
+        while self.early[0][1].log_time_ns < raw.log_time_ns - LATE_NS:
             self.early.popleft()
-
-    def _decode(self, raw: RawMessage, topic: str) -> Any:
-        expected = self.topics.expected_type(topic)
-        where = f"{self.path}: {raw.topic} at byte {raw.offset}"
-        if raw.type_name != expected:
-            raise DamagedBagError(f"{where}: type {raw.type_name}, expected {expected}: this is a foreign bag")
-        if raw.type_hash and raw.type_hash != messages.type_hash(expected):
-            raise DamagedBagError(f"{where}: {expected} is another version than ours, record with this version's types")
-        try:
-            return messages.deserialise(raw.data, expected)
-        except ValueError as error:
-            raise DamagedBagError(f"{where}: the message cannot be read ({error})") from error
 
     def _refuse(self, episode_id: str, reason: str) -> None:
         if self.report is None:

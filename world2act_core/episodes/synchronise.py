@@ -8,7 +8,7 @@ stream, stamp and skew: nothing is filled in, repeated or interpolated.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,16 +84,21 @@ def synchronise(
     states: Mapping[str, Samples],
     commands: Samples | None,
     images: Mapping[str, Samples],
+    holds: Sequence[int] = (),
+    frame_every: int = 1,
 ) -> Aligned:
     """Align the streams of one episode to its control steps.
 
-    Commands that track define the steps: step ``t`` is the newest state at command ``t``. Without commands the steps
-    are the states themselves, thinned to the control rate where they come faster.
+    Commands that track define the steps: step ``t`` is the newest state at command ``t``. While the arm was told to
+    hold there are no steps, only a longer time between two; a pause that no hold explains is refused. Without commands
+    the steps are the states themselves, thinned to the control rate where they come faster.
 
     Args:
         states: stream name → rows ``(D,)``, every stream of the embodiment.
         commands: actions ``(A,)``, or None for an action-free video.
-        images: camera name → ``(H, W, 3)`` of the cameras that are wanted.
+        images: camera name → ``(H, W, 3)``, or functions that return them, of the cameras that are wanted.
+        holds: stamps of the commands that hold, nanoseconds.
+        frame_every: take frames only at steps that are multiples of this.
 
     Raises:
         ContractError: a stream is missing, or a step has no sample within the skew.
@@ -105,9 +110,9 @@ def synchronise(
     if commands is None:
         stamps = _steps_of_states(embodiment, reference)
     else:
-        stamps = _steps_of_commands(embodiment, reference, commands)
+        stamps = _steps_of_commands(embodiment, reference, commands, holds)
     rows = {name: _rows(embodiment, samples, stamps) for name, samples in states.items()}
-    frame_steps, frames = _frames(embodiment, images, stamps)
+    frame_steps, frames = _frames(embodiment, images, stamps, frame_every)
     actions = None if commands is None else np.stack(commands.values[: len(stamps) - 1]).astype(np.float32)
     return Aligned(stamps, rows, actions, frame_steps, frames)
 
@@ -149,7 +154,7 @@ def latest_synchronised(
     )
 
 
-def _steps_of_commands(embodiment: Embodiment, reference: Samples, commands: Samples) -> Array:
+def _steps_of_commands(embodiment: Embodiment, reference: Samples, commands: Samples, holds: Sequence[int]) -> Array:
     """Stamps ``(T + 1,)``: the state each command answered, and the one reached a step after the last command."""
     if not commands.stamps:
         raise ContractError(f"{commands.label}: no command that tracks")
@@ -173,7 +178,9 @@ def _steps_of_commands(embodiment: Embodiment, reference: Samples, commands: Sam
         stamps = np.append(stamps, state_stamps[last])
     # Otherwise the episode ended before the last command had its control step: that action has no outcome and the
     # state it was sent in is the last one.
-    _check_pace(embodiment, stamps, f"{commands.label}: a command was held or lost")
+    told = np.union1d(command_stamps, np.array([s for s in holds if s <= command_stamps[-1]], np.int64))
+    _check_pace(embodiment, told[told >= command_stamps[0]], f"{commands.label}: a command was lost", at_least=False)
+    _check_pace(embodiment, stamps, f"{commands.label}: commands came too fast", at_most=False)
     return stamps
 
 
@@ -189,12 +196,13 @@ def _steps_of_states(embodiment: Embodiment, reference: Samples) -> Array:
     return stamps
 
 
-def _check_pace(embodiment: Embodiment, stamps: Array, why: str) -> None:
-    gaps = np.diff(stamps)
+def _check_pace(embodiment: Embodiment, stamps: Array, why: str, at_least: bool = True, at_most: bool = True) -> None:
+    """Refuse neighbours that are not one control step apart, give or take the skew."""
+    apart = np.diff(stamps) - seconds_to_ns(embodiment.step_s)
     limit = seconds_to_ns(embodiment.max_skew_s)
-    for t in np.flatnonzero(np.abs(gaps - seconds_to_ns(embodiment.step_s)) > limit):
+    for t in np.flatnonzero((at_least & (apart < -limit)) | (at_most & (apart > limit))):
         raise ContractError(
-            f"{why}: step {t + 1} at stamp {_s(stamps[t + 1])} comes {_s(gaps[t])} after step {t}, "
+            f"{why}: the one at stamp {_s(stamps[t + 1])} comes {_s(stamps[t + 1] - stamps[t])} after the one before, "
             f"{embodiment.name} says {embodiment.step_s:g} s with a skew of at most {embodiment.max_skew_s:g} s"
         )
 
@@ -216,11 +224,14 @@ def _matches(embodiment: Embodiment, samples: Samples, stamps: Array) -> list[in
     return chosen
 
 
-def _frames(embodiment: Embodiment, images: Mapping[str, Samples], stamps: Array) -> tuple[Array, dict[str, Array]]:
+def _frames(
+    embodiment: Embodiment, images: Mapping[str, Samples], stamps: Array, every: int
+) -> tuple[Array, dict[str, Array]]:
     """Steps at which every camera has an image within the skew, ``(K,)``, and those images ``(K, H, W, 3)``."""
     limit = seconds_to_ns(embodiment.max_skew_s)
     matched = {name: _image_of_step(samples, stamps, limit) for name, samples in images.items()}
     steps = sorted(set.intersection(*(set(found) for found in matched.values()))) if matched else []
+    steps = [step for step in steps if step % every == 0]
     if images and not steps:
         samples = images[min(matched, key=lambda name: len(matched[name]))]
         step, index, skew = min(_nearest_steps(samples, stamps), key=lambda found: found[2])
@@ -228,8 +239,18 @@ def _frames(embodiment: Embodiment, images: Mapping[str, Samples], stamps: Array
             f"{samples.label}: no control step has an image of every camera; nearest here is the image at stamp "
             f"{_s(samples.stamps[index])}, {_s(skew)} from step {step} (at most {embodiment.max_skew_s:g} s)"
         )
-    frames = {name: np.stack([images[name].values[found[t]] for t in steps]) for name, found in matched.items()}
+    frames = {name: _stacked([images[name].values[found[t]] for t in steps]) for name, found in matched.items()}
     return np.array(steps, np.int64), frames
+
+
+def _stacked(images: Sequence[Array | Callable[[], Array]]) -> Array:
+    """``(K, H, W, 3)``; images that are still to be decoded are decoded one by one, to hold each only once."""
+    first = images[0]() if callable(images[0]) else images[0]
+    stacked = np.empty((len(images), *first.shape), np.uint8)
+    stacked[0] = first
+    for k, image in enumerate(images[1:], 1):
+        stacked[k] = image() if callable(image) else image
+    return stacked
 
 
 def _image_of_step(samples: Samples, stamps: Array, limit: int) -> dict[int, int]:
