@@ -31,7 +31,8 @@ if [ -f "$_w2a_root/launch/fastdds_shm.xml" ]; then
     export FASTDDS_DEFAULT_PROFILES_FILE=${FASTDDS_DEFAULT_PROFILES_FILE:-$_w2a_root/launch/fastdds_shm.xml}
     export FASTRTPS_DEFAULT_PROFILES_FILE=${FASTRTPS_DEFAULT_PROFILES_FILE:-$FASTDDS_DEFAULT_PROFILES_FILE}
 fi
-export MUJOCO_GL=${MUJOCO_GL:-osmesa}
+# Software rendering where there is no GPU; where there is one, world2act_core.simulators chooses.
+[ -e /dev/nvidia0 ] || [ -e /dev/dri/renderD128 ] || export MUJOCO_GL=${MUJOCO_GL:-osmesa}
 
 unset -f _w2a_source
 unset _w2a_root _w2a_venv
