@@ -127,7 +127,7 @@ class Episode:
 
     def chunk_starts(self, chunk_length: int) -> Iterator[int]:
         """First steps of the complete chunks that have a frame at their start and at their end."""
-        framed = set(int(step) for step in self.frame_steps)
+        framed = {int(step) for step in self.frame_steps}
         return (t for t in range(0, self.steps - chunk_length + 1, chunk_length)
                 if t in framed and t + chunk_length in framed)  # fmt: skip
 

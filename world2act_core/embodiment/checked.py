@@ -26,6 +26,7 @@ class Checked:
     def __contains__(self, key: str) -> bool:
         return key in self._raw
 
+    @property
     def keys(self) -> list[str]:
         return list(self._raw)
 

@@ -256,7 +256,7 @@ def _gripper(raw: Checked, action: ActionLayout) -> Gripper:
 
 
 def _limits(raw: Checked, state: dict[str, StateStream]) -> Limits:
-    for key in raw.keys():
+    for key in raw.keys:
         if key not in ("joint_positions", "workspace_m", "eef_speed_m_s"):
             raw.refuse(key, "limits an unknown stream")
     if "joint_positions" not in state:

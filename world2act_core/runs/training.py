@@ -6,6 +6,7 @@ state: weights, optimiser moments and the step number are enough to go on as if 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ from torch import nn
 from tqdm import tqdm
 
 Losses = dict[str, torch.Tensor]
+
+CHECKPOINT_EVERY = 100
+"""Steps between two checkpoints: a kill costs at most these."""
 
 
 def step_generator(seed: int, step: int) -> np.random.Generator:
@@ -32,13 +36,11 @@ class Checkpointed:
         module: everything that is trained (use ``nn.ModuleDict`` for several).
         optimizer: of ``module``'s parameters.
         path: checkpoint file.
-        every: steps between two checkpoints.
     """
 
     module: nn.Module
     optimizer: torch.optim.Optimizer
     path: Path
-    every: int = 100
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
@@ -106,7 +108,7 @@ def fit(
             bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()})
         state.step += 1
         bar.update()
-        if state.step % state.every == 0:
+        if state.step % CHECKPOINT_EVERY == 0:
             state.save()
     bar.close()
     state.save()
@@ -119,4 +121,4 @@ def _schedule(step: int, steps: int) -> float:
     warm = max(1, steps // 20)
     if step < warm:
         return (step + 1) / warm
-    return 0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * (step - warm) / max(1, steps - warm)))
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))

@@ -1,0 +1,135 @@
+"""The adapters of Stage 1: video B_v, action B_a, and the action decoder D_a (World2Act, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from world2act_core.policies.networks import SpatialSoftmax
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """Shapes of the adapters. ``pooling`` "average" is the paper's; "spatial" keeps where things are (ours)."""
+
+    latent_shape: Sequence[int] = (16, 16, 16)
+    chunk_length: int = 4
+    actions: int = 7
+    size: int = 32  # D
+    pooling: str = "spatial"
+
+
+class VideoAdapter(nn.Module):
+    """B_v: the two latents around a chunk → ``(B, D)``.
+
+    The paper's causal video VAE gives one latent that summarises the M frames of a chunk. A per-frame codec does not,
+    so B_v reads the latents before and after the chunk: their difference is what the chunk's actions did.
+    """
+
+    def __init__(self, config: AdapterConfig) -> None:
+        super().__init__()
+        channels = config.latent_shape[0]
+        stride = 2 if config.pooling == "average" else 1
+        self.net = nn.Sequential(
+            nn.Conv2d(2 * channels, 64, 3, stride=stride, padding=1),
+            nn.GroupNorm(8, 64),
+            nn.GELU(),
+            nn.Conv2d(64, 128 if config.pooling == "average" else 64, 3, stride=stride, padding=1),
+            nn.GroupNorm(8, 128 if config.pooling == "average" else 64),
+            nn.GELU(),
+        )
+        if config.pooling == "average":
+            self.pool: nn.Module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, config.size))
+        elif config.pooling == "spatial":
+            self.pool = nn.Sequential(
+                _SpatialTokens(64, 32), nn.Linear(3 * 32, 128), nn.GELU(), nn.Linear(128, config.size)
+            )
+        else:
+            raise ValueError(f"pooling is {config.pooling!r}, expected 'average' or 'spatial'")
+
+    def forward(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        return self.pool(self.net(torch.cat([before, after - before], 1)))
+
+
+class _SpatialTokens(nn.Module):
+    """Feature maps → for each of ``keypoints`` attention maps: where it looks, and how strong a value it sees there."""
+
+    def __init__(self, channels: int, keypoints: int) -> None:
+        super().__init__()
+        self.attend = nn.Conv2d(channels, keypoints, 1)
+        self.value = nn.Conv2d(channels, keypoints, 1)
+        self.where = SpatialSoftmax()
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        maps = self.attend(features)
+        seen = (maps.flatten(2).softmax(-1) * self.value(features).flatten(2)).sum(-1)
+        return torch.cat([self.where(maps), seen], -1)
+
+
+class ActionAdapter(nn.Module):
+    """B_a: an action chunk ``(B, M, A)`` → ``(B, D)``."""
+
+    def __init__(self, config: AdapterConfig) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(config.chunk_length * config.actions, 128),
+            nn.GELU(),
+            nn.Linear(128, 64),
+            nn.GELU(),
+            nn.Linear(64, config.size),
+        )
+
+    def forward(self, actions: torch.Tensor) -> torch.Tensor:
+        return self.net(actions)
+
+
+class ActionDecoder(nn.Module):
+    """D_a: a chunk's latent ``(B, D)`` → its actions ``(B, M, A)``."""
+
+    def __init__(self, config: AdapterConfig) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Linear(config.size, 64),
+            nn.GELU(),
+            nn.Linear(64, 128),
+            nn.GELU(),
+            nn.Linear(128, config.chunk_length * config.actions),
+            nn.Unflatten(-1, (config.chunk_length, config.actions)),
+        )
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.net(latents)
+
+
+class Alignment(nn.Module):
+    """B_v, B_a and D_a together: what Stage 1 trains and Stage 2 keeps frozen."""
+
+    def __init__(self, config: AdapterConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.video = VideoAdapter(config)
+        self.action = ActionAdapter(config)
+        self.decoder = ActionDecoder(config)
+
+
+def cosine(video: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+    """cos(z^v, z^a) along the last axis."""
+    return F.cosine_similarity(video, action, dim=-1)
+
+
+def save_alignment(path: Path, alignment: Alignment) -> None:
+    config = {**asdict(alignment.config), "latent_shape": list(alignment.config.latent_shape)}
+    torch.save({"config": config, "weights": alignment.state_dict()}, path)
+
+
+def load_alignment(path: Path) -> Alignment:
+    saved = torch.load(path, weights_only=True)
+    alignment = Alignment(AdapterConfig(**saved["config"]))
+    alignment.load_state_dict(saved["weights"])
+    return alignment.eval()

@@ -1,0 +1,66 @@
+"""Small building blocks shared by the compact models."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class SpatialSoftmax(nn.Module):
+    """Feature maps → expected image coordinates, so that *where* survives the pooling (Levine et al. 2016, sec. 5.1).
+
+    ``(B, K, H, W)`` → ``(B, 2 K)`` coordinates in [-1, 1].
+    """
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        _, _, h, w = maps.shape
+        attention = maps.flatten(2).softmax(-1)  # (B, K, H W)
+        ys = torch.linspace(-1, 1, h, device=maps.device)
+        xs = torch.linspace(-1, 1, w, device=maps.device)
+        grid = torch.stack(torch.meshgrid(ys, xs, indexing="ij"), -1).reshape(h * w, 2)
+        return (attention @ grid).flatten(1)
+
+
+class ImageEncoder(nn.Module):
+    """RGB ``(B, 3, S, S)`` in [0, 1] → ``(B, D)``: three convolutions and a spatial softmax."""
+
+    def __init__(self, width: int, features: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(3, width, 5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(2 * width, 2 * width, 3, padding=1),
+            SpatialSoftmax(),
+            nn.Linear(4 * width, features),
+            nn.ReLU(),
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.net(images)
+
+
+class Standardise(nn.Module):
+    """``(x - mean) / std`` with statistics that travel with the weights."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("std", torch.ones(size))
+
+    def fit(self, samples: torch.Tensor, floor: float = 1e-2) -> None:
+        """Take the statistics of ``(N, size)`` samples; ``floor`` keeps constant dimensions from exploding."""
+        self.mean.copy_(samples.mean(0))
+        self.std.copy_(samples.std(0).clamp_min(floor))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x - self.mean) / self.std
+
+
+def to_float(images: torch.Tensor) -> torch.Tensor:
+    """uint8 ``(B, S, S, 3)`` → float ``(B, 3, S, S)`` in [0, 1]."""
+    return images.permute(0, 3, 1, 2).float() / 255.0

@@ -1,0 +1,111 @@
+"""What the main recipe can be told. The defaults are the demo; ``recipes/*.yaml`` override them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from world2act_core.alignment.train import Stage1Config
+from world2act_core.errors import World2ActError
+from world2act_core.policies.compact import CompactConfig
+from world2act_core.residual.network import ResidualConfig
+from world2act_core.residual.train import Stage2Config
+from world2act_core.simulators.starts import Start, jittered_starts
+from world2act_core.world_model.compact import CompactWorldModelConfig
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Starts of one purpose: ``count`` of them, cycling through official states ``[first, last]``.
+
+    ``seed`` is that of the first start's displacement; splits with disjoint official states cannot share a start.
+    """
+
+    first: int
+    last: int
+    count: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The whole loop on one LIBERO task, number by number."""
+
+    suite: str = "libero_goal"
+    task: int = 8
+    embodiment: str = "libero_panda"
+    camera: str = "agentview"
+    jitter_cm: float = 3.0
+    seed: int = 0
+    workers: int = 2
+    torch_threads: int = 2
+
+    demonstrations: Split = Split(0, 9, 10, 1000)  # with actions: all that the base policy ever sees
+    videos: Split = Split(10, 24, 160, 2000)  # without actions: the world model's
+    free_pairs: Split = Split(25, 29, 48, 3000)  # the base acting on its own and with noise: labels come free
+    post_training: Split = Split(30, 34, 48, 4000)  # Stage 2's rollouts
+    evaluation: Split = Split(35, 49, 40, 5000)  # held out from all of the above
+    deployment_episodes: int = 3
+
+    video_noise: float = 0.3  # exploration noise of the demonstrator in the videos, so that they show recoveries
+    pair_noise: tuple[float, ...] = (0.0, 0.3, 0.6)  # of the base in the free pairs, cycled
+    rounds: int = 3  # of Stage 2: rollouts with the newest policy, then training
+
+    base: CompactConfig = field(default_factory=CompactConfig)
+    world_model: CompactWorldModelConfig = field(default_factory=CompactWorldModelConfig)
+    stage1: Stage1Config = field(default_factory=Stage1Config)
+    residual: ResidualConfig = field(default_factory=ResidualConfig)
+    stage2: Stage2Config = field(default_factory=Stage2Config)
+
+    def starts(self, split: Split) -> list[Start]:
+        indices = range(split.first, split.last + 1)
+        return jittered_starts(self.suite, self.task, indices, self.jitter_cm, split.count, split.seed)
+
+
+def read_recipe(path: Path | None) -> Recipe:
+    """The demo's recipe with the values of a YAML file put over it.
+
+    Raises:
+        World2ActError: no such file, or it names something that a recipe does not have.
+    """
+    if path is None:
+        return Recipe()
+    if not path.is_file():
+        raise World2ActError(f"there is no recipe {path}")
+    raw = yaml.safe_load(path.read_text()) or {}
+    return _override(Recipe(), raw, path.name)
+
+
+def _override(settings: Settings, raw: Any, where: str) -> Settings:
+    if not isinstance(raw, Mapping):
+        raise World2ActError(f"{where} = {raw!r} must be a mapping")
+    known = {f.name for f in fields(settings)}  # type: ignore[arg-type]
+    changed: dict[str, Any] = {}
+    for key, value in raw.items():
+        if key not in known:
+            raise World2ActError(f"{where}: {key} is not known here; known are {', '.join(sorted(known))}")
+        current = getattr(settings, key)
+        if is_dataclass(current):
+            changed[key] = _override(current, value, f"{where}: {key}")
+        elif isinstance(current, tuple):
+            changed[key] = tuple(value) if isinstance(value, list) else _refuse(where, key, value, current)
+        elif isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
+            changed[key] = float(value)
+        else:
+            changed[key] = value if type(value) is type(current) else _refuse(where, key, value, current)
+    return replace(settings, **changed)  # type: ignore[type-var]
+
+
+def _refuse(where: str, key: str, value: Any, current: Any) -> Any:
+    raise World2ActError(f"{where}: {key} = {value!r} must be of the kind of {current!r}")
+
+
+def as_json(settings: Any) -> dict[str, Any]:
+    """Settings as JSON values, for manifests."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings).items()}
