@@ -74,17 +74,9 @@ class ControlLoop:
         controller.joint_pos, controller.joint_vel = data.qpos[self._positions], data.qvel[arm]
         controller.J_pos, controller.J_ori = linear[:, arm], angular[:, arm]
         controller.J_full = np.vstack([controller.J_pos, controller.J_ori])
-        _full_mass(self._mujoco, self._model, data, self._mass)
+        self._mujoco.mj_fullM(self._model, data, self._mass)
         controller.mass_matrix = self._mass[arm][:, arm]
         controller.new_update = False
-
-
-def _full_mass(mujoco: Any, model: Any, data: Any, out: Array) -> None:
-    """The mass matrix ``(nv, nv)``; MuJoCo 3.4 changed the arguments."""
-    if tuple(int(part) for part in mujoco.__version__.split(".")[:2]) >= (3, 4):
-        mujoco.mj_fullM(model, data, out)
-    else:
-        mujoco.mj_fullM(model, out, data.qM)
 
 
 def _copy(attributes: dict[str, Any]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class BowlOnPlateDemonstrator:
             yield from self._move(lambda: self._bowl() + RIM + _up(GRASP_HEIGHT), opened, within=0.005)
             grasp = self._bowl() + RIM + _up(GRASP_HEIGHT)
             yield from self._stay(grasp, closed, CLOSING_STEPS)
-            yield from self._move(lambda: grasp + _up(CARRY_HEIGHT), closed, within=0.02)
+            yield from self._move(grasp + _up(CARRY_HEIGHT), closed, within=0.02)
         yield from self._move(lambda: self._eef + self._to_plate(CARRY_HEIGHT), closed, within=0.012)
         yield from self._move(lambda: self._eef + self._to_plate(DROP_HEIGHT), closed, within=0.006)
         yield from self._stay(self._eef, opened, OPENING_STEPS)
@@ -73,12 +73,15 @@ class BowlOnPlateDemonstrator:
         while True:
             yield self._towards(above, opened)
 
-    def _move(self, target: Callable[[], Array], gripper: float, within: float) -> Iterator[Array]:
-        """Go to a target that may itself move, until so near or until the arm stands still."""
+    def _move(self, target: Array | Callable[[], Array], gripper: float, within: float) -> Iterator[Array]:
+        """Go to a target, which may itself move, until so near or until the arm stands still."""
         last = self._eef + 1.0
-        while np.linalg.norm(target() - self._eef) > within and np.linalg.norm(self._eef - last) > STILL:
+        while np.linalg.norm(self._eef - last) > STILL:
+            goal = target() if callable(target) else target
+            if np.linalg.norm(goal - self._eef) <= within:
+                return
             last = self._eef
-            yield self._towards(target(), gripper)
+            yield self._towards(goal, gripper)
 
     def _stay(self, target: Array, gripper: float, steps: int) -> Iterator[Array]:
         for _ in range(steps):

@@ -125,6 +125,7 @@ def rollout(
     source: str,
     cameras: Sequence[str] = ("agentview",),
     record_images: bool = True,
+    extra_chunks: int = 0,
 ) -> Episode:
     """Let an actor try the task once, from a start until success or the horizon.
 
@@ -136,6 +137,7 @@ def rollout(
         episode_id, source: written into the episode.
         cameras: whose frames are recorded.
         record_images: False records none and renders only what the actor asks for.
+        extra_chunks: chunks still carried out after the one that solved the task, to show how the gripper withdraws.
 
     Raises:
         ContractError: the actor gave an action of another shape or one that is not finite.
@@ -145,13 +147,14 @@ def rollout(
     actor.reset(simulator)
     recorder = _Recorder(tuple(cameras) if record_images else (), chunk_length)
     moment, success = Moment(simulator, 0), False
-    while not success and moment.step + chunk_length <= simulator.horizon:
+    while extra_chunks >= 0 and moment.step + chunk_length <= simulator.horizon:
         for _ in range(chunk_length):
             recorder.look(moment)
             action = _checked(actor.act(moment), simulator, start)
             recorder.actions.append(action)
             success = simulator.step(action) or success
             moment = Moment(simulator, moment.step + 1)
+        extra_chunks -= success
     recorder.look(moment)
     return Episode(
         episode_id=episode_id,
