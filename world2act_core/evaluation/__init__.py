@@ -1,6 +1,5 @@
 """Paired trials on fixed starts, intervals, and the report of a run."""
 
-from world2act_core.evaluation.trial_log import TrialLog, TrialRequest, evaluate
 from world2act_core.evaluation.results import Results, read_results, write_results
 from world2act_core.evaluation.statistics import (
     Interval,
@@ -10,6 +9,7 @@ from world2act_core.evaluation.statistics import (
     verdict,
     wilson_interval,
 )
+from world2act_core.evaluation.trial_log import TrialLog, TrialRequest, evaluate
 from world2act_core.evaluation.trials import PairedTrials, Trial, held_out_or_raise, pair_trials
 
 __all__ = [

@@ -66,7 +66,7 @@ def side_by_side(panels: Sequence[Panel], *, height: int = 384, gap: int = 12, h
 
 
 def encode_mp4(frames: Array, fps: float, *, crf: int = 20) -> bytes:
-    """Encode to an H.264 mp4 in memory: yuv420p, BT.709, index first, so that browsers play it at once.
+    """Encode to an H.264 mp4 in memory: yuv420p and BT.709, as browsers expect.
 
     Odd sizes are padded by repeating the last row or column. The same frames give the same bytes.
 
@@ -87,7 +87,7 @@ def encode_mp4(frames: Array, fps: float, *, crf: int = 20) -> bytes:
         raise MissingExtraError("this PyAV was built without the H.264 encoder: pip install --force-reinstall av")
     frames = _even(_checked(frames))
     memory = io.BytesIO()
-    with av.open(memory, "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    with av.open(memory, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"

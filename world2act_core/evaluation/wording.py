@@ -1,0 +1,59 @@
+"""How numbers and the verdict are said, the same in the console, the report and the picture."""
+
+from __future__ import annotations
+
+from world2act_core.evaluation.statistics import CONFIDENCE, Interval
+from world2act_core.evaluation.trials import PairedTrials
+
+MINUS = "−"
+
+
+def percent(rate: float) -> str:
+    """``0.8`` → ``80.0 %``."""
+    return f"{100 * rate:.1f} %"
+
+
+def percent_interval(interval: Interval) -> str:
+    """``65.2 to 89.5 %``."""
+    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %"
+
+
+def points(difference: float) -> str:
+    """A difference of rates in percentage points, with its sign: ``+65.0``."""
+    value = round(100 * difference, 1)
+    sign = "+" if value > 0 else MINUS if value < 0 else "±"
+    return f"{sign}{abs(value):.1f}"
+
+
+def points_interval(interval: Interval) -> str:
+    """``+46.9 to +77.2``."""
+    return f"{points(interval.low)} to {points(interval.high)}"
+
+
+def p_value(p: float) -> str:
+    """``p = 0.016``, ``p = 3.0e-08``."""
+    return f"p = {p:.1e}" if p < 0.001 else f"p = {p:.3f}"
+
+
+def verdict_in_words(trials: PairedTrials) -> str:
+    """One sentence: what the exact test says, no more."""
+    gained, lost = trials.count("only post-trained"), trials.count("only base")
+    if trials.verdict == "better":
+        return "The post-trained policy is better than the base policy."
+    if trials.verdict == "worse":
+        return "The post-trained policy is worse than the base policy."
+    if not gained + lost:
+        return "No difference: both policies succeeded and failed on the same starts."
+    return "No difference between the policies can be shown with these trials."
+
+
+def evidence(trials: PairedTrials) -> str:
+    """The counts behind the verdict: ``26 starts gained, 0 lost, 14 alike``."""
+    gained, lost = trials.count("only post-trained"), trials.count("only base")
+    starts = "start" if gained == 1 else "starts"
+    return f"{gained} {starts} gained, {lost} lost, {trials.n - gained - lost} alike"
+
+
+def interval_name() -> str:
+    """``95 % interval``."""
+    return f"{100 * CONFIDENCE:g} % interval"
