@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from world2act_core.embodiment import Embodiment, load_embodiment
+from world2act_core.episodes import BagWriter, fields, messages
+from world2act_core.episodes.storage import bag_messages
 from world2act_core.types import Array, Episode, Skill
 
 
@@ -67,3 +71,35 @@ def assert_equal(read: Episode, written: Episode) -> None:
         arrays += [(f"{part} {k}", getattr(read, part)[k], getattr(written, part)[k]) for k in getattr(read, part)]
     for name, left, right in arrays:
         assert left.dtype == right.dtype and np.array_equal(left, right), name
+
+
+def write(path: Path, embodiment: Embodiment, *episodes: Episode) -> Path:
+    """A bag of whole episodes."""
+    with BagWriter(path, embodiment) as bag:
+        for episode in episodes:
+            bag.write_episode(episode)
+    return path
+
+
+Logged = tuple[str, Any]  # topic, message
+
+
+def logged(embodiment: Embodiment, episode: Episode, folder: Path) -> list[Logged]:
+    """The messages that stand for an episode, to be rearranged or spoilt before they are written."""
+    bag = write(folder, embodiment, episode)
+    return [(raw.topic.strip("/"), messages.deserialise(bytes(raw.data), raw.type_name)) for raw in bag_messages(bag)]
+
+
+def log(path: Path, embodiment: Embodiment, entries: Iterable[Logged]) -> Path:
+    """A bag of these messages in this order, a microsecond apart in log time."""
+    with BagWriter(path, embodiment) as bag:
+        for number, (topic, message) in enumerate(entries):
+            bag.write_raw(topic, message.__msgtype__, messages.serialise(message), number * 1000)
+    return path
+
+
+def restamp(message: Any, shift_s: float) -> None:
+    """Move a message's header stamp."""
+    stamp = message.header.stamp
+    moved = fields.stamp_ns(stamp) + round(shift_s * fields.NS)
+    stamp.sec, stamp.nanosec = fields.split_ns(moved)

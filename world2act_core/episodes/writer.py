@@ -247,11 +247,11 @@ def _check_episode(episode: Episode, embodiment: Embodiment) -> None:
         raise ContractError(f"{where}: {embodiment.name} has no camera or stream {sorted(unknown)[0]!r}")
     if len(episode.frame_steps) and not episode.images:
         raise ContractError(f"{where}: frame_steps without images of any camera")
-    gaps = np.diff(episode.stamps) - embodiment.step_s
-    if gaps.size and np.abs(gaps).max() > embodiment.max_skew_s:
-        t = int(np.abs(gaps).argmax())
+    gaps = np.diff([seconds_to_ns(stamp) for stamp in episode.stamps])
+    apart = np.abs(gaps - seconds_to_ns(embodiment.step_s))
+    for t in np.flatnonzero(apart > seconds_to_ns(embodiment.max_skew_s)):
         raise ContractError(
-            f"{where}: step {t + 1} comes {gaps[t] + embodiment.step_s:.3f} s after step {t}, {embodiment.name} says "
+            f"{where}: step {t + 1} comes {gaps[t] / NS:.3f} s after step {t}, {embodiment.name} says "
             f"{embodiment.step_s:g} s with a skew of at most {embodiment.max_skew_s:g} s"
         )
     if episode.actions is not None and (
