@@ -7,8 +7,7 @@ taken at step ``k M`` and the frame after it at step ``(k + 1) M``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -60,22 +59,18 @@ class ChunkTable:
     def __len__(self) -> int:
         return len(self.before)
 
-    def save(self, path: Path) -> None:
-        arrays = {name: getattr(self, name) for name in _ARRAYS}
-        texts = {name: np.asarray(getattr(self, name), dtype=np.str_) for name in _TEXTS}
-        with path.open("wb") as file:
-            np.savez(file, **arrays, **texts)
-
-    @staticmethod
-    def load(path: Path) -> ChunkTable:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in _ARRAYS}
-            texts = {name: tuple(str(text) for text in stored[name]) for name in _TEXTS}
-        return ChunkTable(**arrays, **texts)
+    def select(self, rows: Array) -> ChunkTable:
+        """The table of some of the rows, with only the frames that these need."""
+        kept = np.unique(np.concatenate([self.previous[rows], self.before[rows], self.after[rows]]))
+        place = np.full(len(self.frames), -1)
+        place[kept] = np.arange(len(kept))
+        frames = {name: place[getattr(self, name)[rows]] for name in ("before", "after", "previous")}
+        columns = {name: getattr(self, name)[rows] for name in ("proprio", "actions", "labelled", "clock", "episode")}
+        prompts = tuple(self.prompts[row] for row in rows)
+        return replace(self, frames=self.frames[kept], prompts=prompts, **frames, **columns)
 
 
 _ARRAYS = ("frames", "before", "after", "previous", "proprio", "actions", "labelled", "clock", "episode")
-_TEXTS = ("prompts", "episode_ids", "start_ids")
 
 
 def chunk_table(

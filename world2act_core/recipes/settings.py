@@ -53,8 +53,9 @@ class Recipe:
     evaluation: Split = Split(35, 49, 40, 5000)  # held out from all of the above
     deployment_episodes: int = 3
 
-    video_noise: float = 0.3  # exploration noise of the demonstrator in the videos, so that they show recoveries
-    pair_noise: tuple[float, ...] = (0.0, 0.3, 0.6)  # of the base in the free pairs, cycled
+    video_noise: float = 0.1  # exploration noise of the demonstrator in the videos, so that they show recoveries
+    pair_noise: tuple[float, ...] = (0.0, 0.15, 0.3)  # of the base in the free pairs, cycled
+    rollout_steps: int = 160  # free pairs and post-training rollouts end there; evaluation runs to the task's horizon
     rounds: int = 3  # of Stage 2: rollouts with the newest policy, then training
 
     base: CompactConfig = field(default_factory=CompactConfig)

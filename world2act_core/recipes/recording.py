@@ -1,0 +1,151 @@
+"""Attempts in the simulator, run by worker processes: recorded as bags, or counted as trials.
+
+Every recorded attempt is a bag of its own, which appears under its final name only when it is whole. So a kill costs at
+most the attempts under way, and a collection is read in the same order however its workers finished.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from world2act_core.embodiment import Embodiment, load_embodiment
+from world2act_core.episodes import BagWriter, iterate_episodes
+from world2act_core.episodes.chunks import ChunkTable, chunk_table
+from world2act_core.evaluation import Trial
+from world2act_core.policies.protocol import Policy
+from world2act_core.simulators.demonstrator import BowlOnPlateDemonstrator
+from world2act_core.simulators.rollout import Actor, NoisyActor, PolicyActor, rollout
+from world2act_core.simulators.starts import Start
+from world2act_core.simulators.workers import WorkerContext, WorkerPool
+from world2act_core.types import Episode
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a task, small enough to travel to a worker.
+
+    Attributes:
+        start: where it begins.
+        source: ``demonstrator``, ``base`` or ``post-trained``: who acts, and what the bag says of it.
+        base, residual: files of the policy; both empty for the demonstrator, ``residual`` empty for the base.
+        noise: exploration noise in action units, seeded by the start.
+        bag: folder to record into; empty records nothing.
+        max_steps: end there at the latest; 0 leaves it to the task's horizon.
+    """
+
+    start: Start
+    source: str
+    base: str = ""
+    residual: str = ""
+    noise: float = 0.0
+    bag: str = ""
+    max_steps: int = 0
+    camera: str = "agentview"
+    embodiment: str = "libero_panda"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt went."""
+
+    start_id: str
+    source: str
+    success: bool
+    steps: int
+    seconds: float
+
+
+def attempt(job: Attempt, context: WorkerContext) -> Outcome:
+    """Run one attempt in a worker."""
+    began = time.monotonic()
+    simulator = context.simulator(job.start.suite, job.start.task)
+    episode = rollout(
+        simulator,
+        _actor(job, context),
+        job.start,
+        episode_id=Path(job.bag).name or job.start.id,
+        source=job.source,
+        cameras=(job.camera,),
+        record_images=bool(job.bag),
+        max_steps=job.max_steps or None,
+    )
+    if job.bag:
+        _write_whole(episode, Path(job.bag), simulator.embodiment)
+    return Outcome(job.start.id, job.source, bool(episode.success), episode.steps, time.monotonic() - began)
+
+
+def _actor(job: Attempt, context: WorkerContext) -> Actor:
+    if job.base:
+        policy = context.once((job.base, job.residual), lambda: _policy(job))
+        actor: Actor = PolicyActor(policy)
+    else:
+        actor = BowlOnPlateDemonstrator()
+    return NoisyActor(actor, job.start.seed, job.noise) if job.noise else actor
+
+
+def _policy(job: Attempt) -> Policy:
+    from world2act_core.policies.compact import load_compact
+    from world2act_core.residual.policy import PostTrainedPolicy, load_residual
+
+    embodiment = load_embodiment(job.embodiment)
+    base = load_compact(Path(job.base), embodiment)
+    if not job.residual:
+        return base
+    return PostTrainedPolicy(base, load_residual(Path(job.residual), Path(job.base)), embodiment)
+
+
+def _write_whole(episode: Episode, bag: Path, embodiment: Embodiment) -> None:
+    partial = bag.with_name(f".{bag.name}.{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    with BagWriter(partial, embodiment) as writer:
+        writer.write_episode(episode)
+    os.replace(partial, bag)
+
+
+def record(pool: WorkerPool, attempts: Sequence[Attempt], label: str) -> None:
+    """Record the attempts whose bags do not exist yet."""
+    for folder in {Path(job.bag).parent for job in attempts}:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left_over in folder.glob(".*"):
+            shutil.rmtree(left_over)
+    missing = [job for job in attempts if not Path(job.bag).exists()]
+    for _ in pool.run(attempt, missing, description=label):
+        pass
+
+
+def run_trials(pool: WorkerPool, attempts: Iterable[Attempt], label: str) -> Iterator[Trial]:
+    """Trials of an evaluation, as they finish."""
+    for finished in pool.run(attempt, list(attempts), description=label):
+        result = finished.result
+        yield Trial(result.start_id, result.source, result.success, result.steps, result.seconds)
+
+
+def read_collection(
+    folder: Path, embodiment: Embodiment, camera: str, *, with_actions: bool = True
+) -> Iterator[Episode]:
+    """The episodes of a folder of bags, in the order of the bags' names, one in memory at a time."""
+    for bag in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+        yield from iterate_episodes(bag, embodiment, (camera,), with_actions)
+
+
+def collection_table(
+    folders: Sequence[Path],
+    embodiment: Embodiment,
+    camera: str,
+    streams: Sequence[str],
+    size: int,
+    *,
+    with_actions: bool = True,
+) -> ChunkTable:
+    """The chunk table of several folders of bags."""
+    episodes = (
+        episode
+        for folder in folders
+        for episode in read_collection(folder, embodiment, camera, with_actions=with_actions)
+    )
+    return chunk_table(episodes, embodiment, camera, streams, size)

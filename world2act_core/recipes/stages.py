@@ -1,0 +1,230 @@
+"""The stages of the main recipe: what each reads, trains and writes. ``pipeline`` puts them in order."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from world2act_core.alignment.adapters import Alignment, load_alignment, save_alignment
+from world2act_core.alignment.train import action_r2, retrieval_accuracy, train_alignment, video_latents
+from world2act_core.embodiment import Embodiment, load_embodiment
+from world2act_core.episodes.chunks import ChunkTable
+from world2act_core.policies.compact import CompactPolicy, load_compact, save_compact, train_compact
+from world2act_core.policies.networks import to_float
+from world2act_core.recipes.recording import Attempt, collection_table, record
+from world2act_core.recipes.settings import Recipe, Split
+from world2act_core.residual.network import Residual
+from world2act_core.residual.policy import save_residual
+from world2act_core.residual.train import PostTrainingSet, train_residual
+from world2act_core.runs import Stage
+from world2act_core.simulators.starts import Start
+from world2act_core.simulators.workers import WorkerPool
+from world2act_core.world_model.compact import (
+    CompactWorldModel,
+    imagine_next,
+    latent_errors,
+    load_world_model,
+    save_world_model,
+    train_world_model,
+)
+
+BAGS, POLICY, WORLD_MODEL, ALIGNMENT, RESIDUAL = "bags", "policy.pt", "world_model.pt", "alignment.pt", "residual.pt"
+HISTORY = "history.json"
+
+
+class Stages:
+    """The work of each stage for one recipe; every method writes one sealed folder."""
+
+    def __init__(self, recipe: Recipe, pool: WorkerPool) -> None:
+        self.recipe, self.pool = recipe, pool
+        self.embodiment: Embodiment = load_embodiment(recipe.embodiment)
+
+    def demonstrations(self, stage: Stage) -> None:
+        """Clean demonstrations with actions: all that the base policy learns from."""
+        self._record(stage, self.recipe.demonstrations, source="demonstrator", noises=(0.0,))
+
+    def videos(self, stage: Stage) -> None:
+        """Demonstrations under exploration noise; their actions are never read."""
+        self._record(stage, self.recipe.videos, source="demonstrator", noises=(self.recipe.video_noise,))
+
+    def base(self, stage: Stage, demonstrations: Stage) -> None:
+        """The base policy: behaviour cloning on the demonstrations, then frozen."""
+        table = self._table([demonstrations])
+        config = self.recipe.base
+        network, history = train_compact(
+            table, self.embodiment, config, self.recipe.seed, stage.scratch / "checkpoint.pt", "base policy"
+        )
+        save_compact(stage.path(POLICY), network, config, self.embodiment)
+        _finish(stage, history, {"chunks": len(table), "loss": history[-1]["loss"]})
+
+    def free_pairs(self, stage: Stage, base: Stage) -> None:
+        """The base policy acting by itself and under noise: pairs of video and action that no one had to label."""
+        recipe = self.recipe
+        self._record(
+            stage, recipe.free_pairs, "base", recipe.pair_noise, base=base.path(POLICY), max_steps=recipe.rollout_steps
+        )
+
+    def world_model(self, stage: Stage, videos: Stage) -> None:
+        """The world model, from action-free videos alone; the last tenth of them is kept for measuring it."""
+        table = self._table([videos], with_actions=False)
+        train, held_out = split_episodes(table, 0.9)
+        model, history = train_world_model(
+            train, self.recipe.world_model, self.recipe.seed, stage.scratch / "checkpoint.pt"
+        )
+        save_world_model(stage.path(WORLD_MODEL), model)
+        errors = latent_errors(model.eval(), held_out)
+        _finish(stage, history, {"chunks": len(train), **{f"held_out_{name}": value for name, value in errors.items()}})
+
+    def stage1(self, stage: Stage, demonstrations: Stage, free_pairs: Stage, world_model: Stage) -> None:
+        """Stage 1: video and action adapters, on the demonstrations and the free pairs."""
+        model = load_world_model(world_model.path(WORLD_MODEL))
+        table = self._table([demonstrations, free_pairs])
+        train, held_out = split_episodes(table, 0.9)
+        latents = model.encode(torch.from_numpy(train.frames))
+        alignment, history = train_alignment(
+            train, latents, self.recipe.stage1, self.recipe.seed, stage.scratch / "checkpoint.pt"
+        )
+        save_alignment(stage.path(ALIGNMENT), alignment)
+        unseen = model.encode(torch.from_numpy(held_out.frames))
+        metrics = {"chunks": len(train), **action_r2(alignment, held_out, unseen)}
+        metrics["retrieval"] = retrieval_accuracy(alignment, held_out, unseen)
+        _finish(stage, history, metrics)
+
+    def stage2(self, stage: Stage, demonstrations: Stage, base: Stage, world_model: Stage, stage1: Stage) -> None:
+        """Stage 2: rounds of rollouts with the newest policy, then training the residual on all of them."""
+        model = load_world_model(world_model.path(WORLD_MODEL))
+        alignment = load_alignment(stage1.path(ALIGNMENT))
+        policy = load_compact(base.path(POLICY), self.embodiment)
+        residual = self._new_residual(alignment, demonstrations)
+        starts = self.recipe.starts(self.recipe.post_training)
+        shares = np.array_split(np.arange(len(starts)), self.recipe.rounds)
+        history: list[dict[str, float]] = []
+        newest: Path | None = None
+        for number, share in enumerate(shares):
+            folder = stage.scratch / f"round{number + 1}"
+            folder.mkdir(exist_ok=True)
+            attempts = self._attempts(
+                folder / BAGS,
+                [starts[index] for index in share],
+                "base" if newest is None else "post-trained",
+                (0.0,),
+                base=base.path(POLICY),
+                residual=newest,
+                max_steps=self.recipe.rollout_steps,
+            )
+            record(self.pool, attempts, f"stage 2, round {number + 1}: rollouts")
+            table = self._folders_table([stage.scratch / f"round{n + 1}" / BAGS for n in range(number + 1)])
+            data = post_training_set(table, policy, model, alignment)
+            if number == 0:
+                residual.standardise.fit(data.proprio)
+            done = train_residual(
+                residual,
+                alignment,
+                data,
+                self._action_range(),
+                self.recipe.stage2,
+                self.recipe.seed + number,
+                folder / "checkpoint.pt",
+                f"stage 2, round {number + 1}",
+            )
+            history += [{**entry, "step": entry["step"] + number * self.recipe.stage2.steps} for entry in done]
+            newest = folder / RESIDUAL
+            save_residual(newest, residual, self.recipe.residual, alignment, base.path(POLICY))
+        assert newest is not None
+        shutil.copyfile(newest, stage.path(RESIDUAL))
+        stage.starts = [start.id for start in starts]
+        _finish(stage, history, {"chunks": len(data), "cosine": history[-1]["cosine"]})
+
+    def _new_residual(self, alignment: Alignment, demonstrations: Stage) -> Residual:
+        """An untrained residual that leaves alone every action dimension which the demonstrations never used."""
+        table = self._table([demonstrations])
+        used = torch.from_numpy(table.actions.std((0, 1)) > 1e-3)
+        torch.manual_seed(self.recipe.seed)
+        return Residual(self.recipe.residual, alignment, table.proprio.shape[1], used)
+
+    def _action_range(self) -> tuple[torch.Tensor, torch.Tensor]:
+        layout = self.embodiment.action
+        return torch.from_numpy(layout.low), torch.from_numpy(layout.high)
+
+    def _record(
+        self,
+        stage: Stage,
+        split: Split,
+        source: str,
+        noises: tuple[float, ...],
+        base: Path | None = None,
+        max_steps: int = 0,
+    ) -> None:
+        starts = self.recipe.starts(split)
+        attempts = self._attempts(stage.path(BAGS), starts, source, noises, base=base, max_steps=max_steps)
+        record(self.pool, attempts, stage.name)
+        stage.starts = [start.id for start in starts]
+        stage.metrics = {"episodes": len(starts)}
+
+    def _attempts(
+        self,
+        bags: Path,
+        starts: list[Start],
+        source: str,
+        noises: tuple[float, ...],
+        base: Path | None = None,
+        residual: Path | None = None,
+        max_steps: int = 0,
+    ) -> list[Attempt]:
+        return [
+            Attempt(
+                start=start,
+                source=source,
+                base=str(base or ""),
+                residual=str(residual or ""),
+                noise=noises[index % len(noises)],
+                bag=str(bags / f"{source}-{index:04d}"),
+                max_steps=max_steps,
+                camera=self.recipe.camera,
+                embodiment=self.recipe.embodiment,
+            )
+            for index, start in enumerate(starts)
+        ]
+
+    def _table(self, stages: list[Stage], *, with_actions: bool = True) -> ChunkTable:
+        return self._folders_table([stage.path(BAGS) for stage in stages], with_actions=with_actions)
+
+    def _folders_table(self, folders: list[Path], *, with_actions: bool = True) -> ChunkTable:
+        config = self.recipe.base
+        return collection_table(
+            folders, self.embodiment, self.recipe.camera, config.streams, config.image_size, with_actions=with_actions
+        )
+
+
+def split_episodes(table: ChunkTable, share: float) -> tuple[ChunkTable, ChunkTable]:
+    """The first ``share`` of the episodes and the rest; they have no frame in common."""
+    cut = max(1, round(share * len(table.episode_ids)))
+    return (
+        table.select(np.flatnonzero(table.episode < cut)),
+        table.select(np.flatnonzero(table.episode >= cut)),
+    )
+
+
+@torch.no_grad()
+def post_training_set(
+    table: ChunkTable, policy: CompactPolicy, model: CompactWorldModel, alignment: Alignment
+) -> PostTrainingSet:
+    """What the base does at every chunk of the rollouts, and where the world model imagines it should lead."""
+    images, proprio = torch.from_numpy(table.frames[table.before]), torch.from_numpy(table.proprio)
+    parts = zip(images.split(256), proprio.split(256), strict=True)
+    base = torch.cat([policy.network(to_float(image), state) for image, state in parts])
+    layout = policy.embodiment.action
+    latents = model.encode(torch.from_numpy(table.frames))
+    imagined = imagine_next(model, table, latents)
+    target = video_latents(alignment, latents[table.before], imagined)
+    base = base.clamp(torch.from_numpy(layout.low), torch.from_numpy(layout.high))
+    return PostTrainingSet(images, proprio, base, target)
+
+
+def _finish(stage: Stage, history: list[dict[str, float]], metrics: dict[str, float]) -> None:
+    stage.path(HISTORY).write_text(json.dumps(history))
+    stage.metrics = metrics
