@@ -126,6 +126,7 @@ def rollout(
     cameras: Sequence[str] = ("agentview",),
     record_images: bool = True,
     extra_chunks: int = 0,
+    max_steps: int | None = None,
 ) -> Episode:
     """Let an actor try the task once, from a start until success or the horizon.
 
@@ -138,6 +139,7 @@ def rollout(
         cameras: whose frames are recorded.
         record_images: False records none and renders only what the actor asks for.
         extra_chunks: chunks still carried out after the one that solved the task, to show how the gripper withdraws.
+        max_steps: end after so many control steps at the latest; None leaves it to the simulator's horizon.
 
     Raises:
         ContractError: the actor gave an action of another shape or one that is not finite.
@@ -147,7 +149,8 @@ def rollout(
     actor.reset(simulator)
     recorder = _Recorder(tuple(cameras) if record_images else (), chunk_length)
     moment, success = Moment(simulator, 0), False
-    while extra_chunks >= 0 and moment.step + chunk_length <= simulator.horizon:
+    horizon = simulator.horizon if max_steps is None else min(max_steps, simulator.horizon)
+    while extra_chunks >= 0 and moment.step + chunk_length <= horizon:
         for _ in range(chunk_length):
             recorder.look(moment)
             action = _checked(actor.act(moment), simulator, start)
