@@ -73,6 +73,7 @@ def definition(type_name: str) -> str:
     return str(text)
 
 
+@cache
 def type_hash(type_name: str) -> str:
     """RIHS01 hash, the same that colcon gives."""
     return str(typestore().hash_rihs01(type_name))
