@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from rosbags.rosbag2 import Reader
 
 from tests.episodes.example import assert_equal, random_episode, small_embodiment, write
-from world2act_core.episodes import BagWriter, iterate_episodes, messages, read_bag
+from world2act_core.episodes import BagWriter, fields, iterate_episodes, messages, read_bag
 from world2act_core.errors import ContractError, World2ActError
 
 EMBODIMENT = small_embodiment()
@@ -173,3 +174,34 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path: Path, changes: dic
     with BagWriter(tmp_path / "bag", EMBODIMENT) as bag, pytest.raises(ContractError, match=why):
         bag.write_episode(replace(random_episode(EMBODIMENT, 8), **changes))
     assert read_bag(tmp_path / "bag", EMBODIMENT).refused == []
+
+
+def test_memory_does_not_grow_with_the_length_of_a_bag(tmp_path: Path) -> None:
+    embodiment = small_embodiment(128, 128)
+    peaks = []
+    for count in (2, 10):
+        episodes = (random_episode(embodiment, 20, seed) for seed in range(count))
+        bag = write(tmp_path / f"{count}", embodiment, *episodes)
+        tracemalloc.start()
+        for _ in iterate_episodes(bag, embodiment):
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
+
+
+def test_images_between_frames_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera at 30 Hz gives far more images than a policy that looks once a chunk."""
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 8, 12, 3), np.uint8)
+    episode = random_episode(EMBODIMENT, 8, frame_steps=np.arange(9), images={"agentview": pixels})
+    bag = write(tmp_path / "bag", EMBODIMENT, episode)
+    decoded = []
+    decode = fields.decode_image
+
+    def noting(message: Any, camera: Any) -> Any:
+        decoded.append(fields.stamp_s(message.header.stamp))
+        return decode(message, camera)
+
+    monkeypatch.setattr(fields, "decode_image", noting)
+    read_bag(bag, EMBODIMENT, frame_every=4)
+    assert decoded == [episode.stamps[t] for t in (0, 4, 8)]
