@@ -83,13 +83,16 @@ class ObservationBuffer:
         for samples in (*self._states.values(), *self._images.values()):
             samples.clear()
 
-    def pick(self, monotonic: float, now: float | None, due: float | None = None) -> Complete | Incomplete:
+    def pick(
+        self, monotonic: float, now: float | None, due: float | None = None, exact: bool = False
+    ) -> Complete | Incomplete:
         """The newest observation.
 
         Args:
             monotonic: this machine's monotonic clock, seconds.
             now: the robot's clock, or None where it only advances with the arm (lockstep).
             due: one stamped earlier than this (to within half a skew) is not wanted yet.
+            exact: nor is one stamped later (it is left over from before the clock began anew).
 
         Raises:
             ContractError: an image contradicts the contract.
@@ -101,7 +104,8 @@ class ObservationBuffer:
         found = latest_synchronised(self._embodiment, self._states, self._named_images())
         if isinstance(found, NotSynchronised):
             return Incomplete(found.reason, fault=True)
-        if due is not None and found.stamp < due - 0.5 * self._embodiment.max_skew_s:
+        tolerance = 0.5 * self._embodiment.max_skew_s
+        if due is not None and (found.stamp < due - tolerance or (exact and found.stamp > due + tolerance)):
             return Incomplete("the next observation has not come yet", fault=False)
         cameras = self._embodiment.cameras
         images = {name: fields.decode_image(message, cameras[name]) for name, message in found.images.items()}

@@ -29,6 +29,11 @@ class ChunkTurns:
         self.due: float | None = math.inf
         self._sequence, self._sent_at = 0, math.inf
 
+    @property
+    def wanted(self) -> bool:
+        """False while no chunk is wanted, whatever is observed."""
+        return self.due is None or math.isfinite(self.due)
+
     def start(self, stamp: float) -> None:
         """An episode began at ``stamp``.
 

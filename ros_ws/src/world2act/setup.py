@@ -1,0 +1,23 @@
+"""The nodes of World2Act as a ROS 2 package."""
+
+from glob import glob
+
+from setuptools import setup
+
+NODES = ("camera", "command", "policy", "recorder", "run_task", "sim_arm", "skill_prompter")
+
+setup(
+    name="world2act",
+    version="0.1.0",
+    packages=["world2act"],
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/world2act"]),
+        ("share/world2act", ["package.xml"]),
+        # launch/ is a link to the repository's own folder: launch files, parameters and the Fast DDS profile.
+        ("share/world2act/launch", sorted(glob("launch/*.launch.py") + glob("launch/*.yaml") + glob("launch/*.xml"))),
+    ],
+    zip_safe=False,
+    description="The nodes of World2Act",
+    license="Apache-2.0",
+    entry_points={"console_scripts": [f"{name} = world2act.{name}:main" for name in NODES]},
+)

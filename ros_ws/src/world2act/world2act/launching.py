@@ -1,0 +1,40 @@
+"""Translates world2act_core.runtime.graph into actions of ``launch``. Needs launch and launch_ros (ROS 2 from apt)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction
+from launch.events import Shutdown
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+
+from launch import LaunchContext
+from world2act_core.runtime.graph import NodeSpec, describe
+
+
+def launch_actions(name: str) -> list[Any]:
+    """Launch arguments and nodes of a graph."""
+    graph = describe(name)
+    arguments = [DeclareLaunchArgument(a.name, default_value=a.default, description=a.help) for a in graph.arguments]
+
+    def nodes(context: LaunchContext) -> list[Any]:
+        values = {a.name: LaunchConfiguration(a.name).perform(context) for a in graph.arguments}
+        return [_node(node) for node in graph.build(values).nodes]
+
+    return [*arguments, OpaqueFunction(function=nodes)]
+
+
+def _node(spec: NodeSpec) -> Any:
+    shutdown = [EmitEvent(event=Shutdown(reason=f"{spec.name} ended"))] if spec.essential else None
+    return (LifecycleNode if spec.lifecycle else Node)(
+        package=spec.package,
+        executable=spec.executable,
+        name=spec.name,
+        namespace=spec.namespace,
+        parameters=[dict(spec.parameters), *([spec.params_file] if spec.params_file else [])],
+        remappings=list(spec.remappings.items()),
+        additional_env=dict(spec.env),
+        output="screen",
+        on_exit=shutdown,
+    )

@@ -1,0 +1,227 @@
+"""What every node shares: QoS by name, declared parameters, lifecycle with autostart, diagnostics, an orderly end."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
+
+from world2act_core.embodiment import Embodiment, load_embodiment
+from world2act_core.episodes import compose
+from world2act_core.errors import World2ActError
+
+
+def _qos(reliable: bool, depth: int, latched: bool = False) -> QoSProfile:
+    return QoSProfile(
+        reliability=QoSReliabilityPolicy.RELIABLE if reliable else QoSReliabilityPolicy.BEST_EFFORT,
+        durability=QoSDurabilityPolicy.TRANSIENT_LOCAL if latched else QoSDurabilityPolicy.VOLATILE,
+        history=QoSHistoryPolicy.KEEP_LAST,
+        depth=depth,
+    )
+
+
+IMAGE = _qos(reliable=False, depth=1)  # only the newest frame is worth anything
+STATE = _qos(reliable=True, depth=10)  # offered; readers ask for STATE_READER, which any robot's driver satisfies
+STATE_READER = _qos(reliable=False, depth=10)
+COMMAND = _qos(reliable=True, depth=1)  # never an old one
+EVENT = _qos(reliable=True, depth=10)
+LATCHED = _qos(reliable=True, depth=1, latched=True)  # late joiners get the current value
+RECORD = _qos(reliable=True, depth=1000)  # a recorder must not drop what a reader could skip
+RECORD_SENSOR = _qos(reliable=False, depth=1000)
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+
+def message_class(type_name: str) -> Any:
+    """``sensor_msgs/msg/Image`` → its class (rosidl_runtime_py is not everywhere)."""
+    package, kind, name = type_name.split("/")
+    return getattr(importlib.import_module(f"{package}.{kind}"), name)
+
+
+make = compose.rclpy_make(message_class)
+"""Builds live messages with the functions that write bags."""
+
+
+class World2ActNode(LifecycleNode):
+    """A lifecycle node whose subclass fills in ``configure``, ``activate``, ``deactivate`` and ``cleanup``.
+
+    Subscriptions made with ``listen`` live while the node is active. A World2ActError in a callback is logged and shown
+    in the diagnostics; it never becomes a guessed value.
+
+    Attributes:
+        exit_code: what the process ends with.
+        done: set to end the process.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.exit_code, self.done, self.active = 0, False, False
+        self._listening: list[Any] = []
+        self._status, self._status_values = (OK, "not configured"), {}
+        self._autostart = self.parameter("autostart", True, "configure and activate by itself")
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", EVENT)
+        self.create_timer(1.0, self._publish_diagnostics)
+
+    # --- to be filled in -------------------------------------------------------------------------------------------
+    def configure(self) -> None:
+        """Open what the node needs; raise World2ActError if it cannot."""
+
+    def activate(self) -> None:
+        """Begin to work; make subscriptions here."""
+
+    def deactivate(self) -> None:
+        """Stop working."""
+
+    def cleanup(self) -> None:
+        """Free what ``configure`` opened; also called at the end of the process, when nothing can be published."""
+
+    def spin_once(self, executor: Executor) -> None:
+        """One turn of the process's main loop."""
+        executor.spin_once(timeout_sec=0.5)
+
+    # --- parameters ------------------------------------------------------------------------------------------------
+    def parameter(self, name: str, default: Any, description: str, low: float = 0.0, high: float = 0.0) -> Any:
+        """Declare and read a read-only parameter; its type is the default's, a number lies in ``[low, high]``."""
+        descriptor = ParameterDescriptor(description=description, read_only=True)
+        if high > low:
+            descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
+        # rclpy takes an empty list for bytes: an empty text stands for "no entries".
+        value = self.declare_parameter(name, default if default != [] else [""], descriptor).value
+        return [entry for entry in value if entry] if isinstance(default, list) else value
+
+    def embodiment_parameter(self) -> Embodiment:
+        """The parameter ``robot``: name or file of the embodiment contract."""
+        return load_embodiment(self.parameter("robot", "libero_panda", "embodiment: shipped name or YAML file"))
+
+    # --- messages --------------------------------------------------------------------------------------------------
+    def listen(self, kind: Any, topic: str, callback: Callable[[Any], None], qos: QoSProfile) -> None:
+        """Subscribe while the node is active."""
+        self._listening.append(self.create_subscription(kind, topic, self._guard(callback), qos))
+
+    def _guard(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        def guarded(message: Any) -> None:
+            try:
+                callback(message)
+            except World2ActError as error:
+                self.report(ERROR, str(error))
+
+        return guarded
+
+    def seconds_now(self) -> float:
+        """The robot's clock: wall time, or /clock with use_sim_time."""
+        return self.get_clock().now().nanoseconds / 1e9
+
+    # --- health ----------------------------------------------------------------------------------------------------
+    def report(self, level: bytes, message: str, **values: Any) -> None:
+        """Say how the node is: in the diagnostics, and in the log when there is a new reason to worry."""
+        if (level, message) != self._status and level != OK:
+            log = self.get_logger().error if level == ERROR else self.get_logger().warning
+            log(message)
+        self._status, self._status_values = (level, message), values
+
+    def _publish_diagnostics(self) -> None:
+        if not self.context.ok():
+            return
+        values = [KeyValue(key=key, value=str(value)) for key, value in self._status_values.items()]
+        level, message = self._status
+        name = self.get_fully_qualified_name().lstrip("/")
+        status = DiagnosticStatus(level=level, name=name, message=message, hardware_id="", values=values)
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(array)
+
+    # --- lifecycle -------------------------------------------------------------------------------------------------
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition(self.configure, "configured")
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        super().on_activate(state)  # enables the lifecycle publishers
+        result = self._transition(self.activate, "active")
+        self.active = result == TransitionCallbackReturn.SUCCESS
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._quiet()
+        super().on_deactivate(state)
+        return self._transition(self.deactivate, "inactive")
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition(self.cleanup, "not configured")
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._quiet()
+        if state.label == "active":
+            self._transition(self.deactivate, "inactive")
+        self.done = True
+        return self._transition(self.cleanup, "shut down")
+
+    def _quiet(self) -> None:
+        self.active = False
+        while self._listening:
+            self.destroy_subscription(self._listening.pop())
+
+    def _transition(self, work: Callable[[], None], now: str) -> TransitionCallbackReturn:
+        try:
+            work()
+        except World2ActError as error:
+            self.report(ERROR, str(error))
+            return TransitionCallbackReturn.FAILURE
+        except Exception:  # noqa: BLE001  (rclpy would swallow it without a word)
+            self.report(ERROR, traceback.format_exc())
+            return TransitionCallbackReturn.ERROR
+        self.report(OK, now)
+        return TransitionCallbackReturn.SUCCESS
+
+    def autostart(self) -> bool:
+        """Configure and activate if asked to; False if that failed."""
+        if not self._autostart:
+            return True
+        success = TransitionCallbackReturn.SUCCESS
+        return self.trigger_configure() == success and self.trigger_activate() == success
+
+
+def run_node(node_class: Callable[[], World2ActNode], executor_class: type[Executor] | None = None) -> int:
+    """The main function of every node: until it is done, is shut down or gets SIGINT or SIGTERM."""
+    rclpy.init()
+    try:
+        node = node_class()
+    except World2ActError as error:
+        print(error, file=sys.stderr)
+        rclpy.try_shutdown()
+        return 1
+    executor = (executor_class or SingleThreadedExecutor)()
+    executor.add_node(node)
+    try:
+        if not node.autostart():
+            node.exit_code, node.done = 1, True
+        while not node.done:
+            node.spin_once(executor)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        _end(node, executor)
+    return node.exit_code
+
+
+def _end(node: World2ActNode, executor: Executor) -> None:
+    """Free what the node holds, whatever state it is in; the context may be gone already."""
+    try:
+        if node.active:
+            node._quiet()
+            node.deactivate()
+        node.cleanup()
+    except World2ActError as error:
+        print(error, file=sys.stderr)
+        node.exit_code = node.exit_code or 1
+    executor.shutdown(timeout_sec=1.0)
+    node.destroy_node()
+    rclpy.try_shutdown()

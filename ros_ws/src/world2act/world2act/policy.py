@@ -1,0 +1,164 @@
+"""Node ``policy``: synchronised observations → action chunks, in a process of its own.
+
+Subscribes: skill_prompt, every state topic, the images that the policy wants, and (by the wall clock) the command
+stream, which shows when a chunk is used up. Publishes: action_chunk. A missing or stale stream means no chunk and a
+reason in the diagnostics, never zeros.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from sensor_msgs.msg import Image
+
+from world2act.node import (
+    COMMAND,
+    ERROR,
+    IMAGE,
+    LATCHED,
+    OK,
+    STATE_READER,
+    WARN,
+    World2ActNode,
+    make,
+    message_class,
+    run_node,
+)
+from world2act.topics import state_topics
+from world2act_core.episodes import fields
+from world2act_core.episodes.compose import header
+from world2act_core.episodes.messages import ACTION_CHUNK, ACTION_CHUNK_TOPIC, SKILL_PROMPT_TOPIC
+from world2act_core.errors import World2ActError
+from world2act_core.policies.address import open_policy
+from world2act_core.runtime.observing import Complete, Incomplete, ObservationBuffer
+from world2act_core.runtime.turns import ChunkTurns
+from world2act_core.types import ActionChunk
+from world2act_interfaces.msg import ActionChunk as ActionChunkMessage
+from world2act_interfaces.msg import ArmCommand, SkillPrompt
+
+PATIENCE_S = 0.5  # streams of one instant arrive one after the other; later than this it is a fault worth saying
+
+
+class PolicyNode(World2ActNode):
+    """Answers the observation that is due with a chunk; says why when it cannot."""
+
+    def __init__(self) -> None:
+        super().__init__("policy")
+        self._embodiment = self.embodiment_parameter()
+        self._address = self.parameter("policy", "", "address of the policy, e.g. run:FOLDER or replay:BAG")
+        self._lockstep = self.parameter("clock", "state", "state: lockstep; wall: real time") == "state"
+        self._max_age_s = self.parameter("max_age_s", 0.5, "a stream without news for this long is stale", 0.02, 60.0)
+        self._prompt = SkillPrompt()
+        self._sequence, self._due_since, self._retry_at = 0, 0.0, 0.0
+        self._last: ActionChunkMessage | None = None
+
+    def configure(self) -> None:
+        self._policy = open_policy(self._address, self._embodiment)
+        self._publisher = self.create_lifecycle_publisher(ActionChunkMessage, ACTION_CHUNK_TOPIC, COMMAND)
+
+    def activate(self) -> None:
+        # In lockstep the arm waits for the policy, so the age of a message says nothing until the arm repeats itself.
+        age = self._max_age_s if not self._lockstep else max(self._max_age_s, 2.0)
+        self._buffer = ObservationBuffer(self._embodiment, self._policy.cameras, age)
+        self._turns = ChunkTurns(self._embodiment, self._lockstep)
+        self.listen(SkillPrompt, SKILL_PROMPT_TOPIC, self._on_prompt, LATCHED)
+        for topic, kind in state_topics(self._embodiment).items():
+            self.listen(message_class(kind), topic, functools.partial(self._on_state, topic), STATE_READER)
+        for name in self._policy.cameras:
+            callback = functools.partial(self._on_image, name)
+            self.listen(Image, self._embodiment.cameras[name].topic, callback, IMAGE)
+        if not self._lockstep:
+            self.listen(ArmCommand, self._embodiment.action.topic, self._on_command, COMMAND)
+        self._timer = self.create_timer(0.2, self._on_timer)
+
+    def deactivate(self) -> None:
+        self.destroy_timer(self._timer)
+
+    def _on_prompt(self, prompt: SkillPrompt) -> None:
+        before, self._prompt = self._prompt, prompt
+        if not prompt.skill:
+            self._turns.stop()
+            self._buffer.clear()
+            self._last = None
+        elif prompt.episode_id != before.episode_id or not before.skill:
+            self._policy.reset()
+            self._sequence, self._last = 0, None
+            self._turns.start(fields.stamp_s(prompt.header.stamp))
+            self._due_since = time.monotonic()
+        self._answer()
+
+    def _on_state(self, topic: str, message: Any) -> None:
+        self._buffer.add_state(topic, message, time.monotonic())
+        first = next(iter(state_topics(self._embodiment)))
+        if self._lockstep and topic == first and self._last and message.header.stamp == self._last.header.stamp:
+            self._publisher.publish(self._last)  # the arm repeats itself: it has not heard this answer
+        self._answer()
+
+    def _on_image(self, camera: str, message: Image) -> None:
+        self._buffer.add_image(camera, message, time.monotonic())
+        self._answer()
+
+    def _on_command(self, command: ArmCommand) -> None:
+        stamp = fields.stamp_s(command.header.stamp)
+        if command.mode == ArmCommand.TRACK:
+            self._turns.track_seen(command.chunk, command.step, stamp)
+        else:
+            self._turns.hold_seen(stamp)
+
+    def _on_timer(self) -> None:
+        missing = self._answer()
+        if missing is not None and missing.fault and time.monotonic() - self._due_since > PATIENCE_S:
+            self.report(WARN, f"no chunk: {missing.reason}")
+
+    def _answer(self) -> Incomplete | None:
+        """Publish the chunk that is due; returns what is missing, or None if nothing is."""
+        monotonic = time.monotonic()
+        if not self._prompt.skill or not self._turns.wanted or monotonic < self._retry_at:
+            return None
+        now = None if self._lockstep else self.seconds_now()
+        picked = self._buffer.pick(monotonic, now, self._turns.due, exact=self._lockstep)
+        if isinstance(picked, Incomplete):
+            return picked
+        began = self.get_clock().now()
+        try:
+            chunk = self._policy.act(picked.observation, self._prompt.skill)
+        except World2ActError as error:
+            self._retry_at = time.monotonic() + PATIENCE_S
+            self.report(ERROR, f"no chunk: {error}")
+            return None
+        self._publish(chunk, picked, monotonic, began)
+        return None
+
+    def _publish(self, chunk: ActionChunk, picked: Complete, monotonic: float, began: Any) -> None:
+        ended = self.get_clock().now()
+        stamp = fields.seconds_to_ns(picked.observation.stamp)
+        waited_ns = fields.seconds_to_ns(monotonic - picked.received)
+        self._sequence += 1
+        actions = np.atleast_2d(np.asarray(chunk.actions, np.float32))
+        self._last = make(
+            ACTION_CHUNK,
+            header=header(stamp, make=make),
+            sequence=self._sequence,
+            episode_id=self._prompt.episode_id,
+            embodiment=self._embodiment.name,
+            skill=self._prompt.skill,
+            horizon=actions.shape[0],
+            action_dim=actions.shape[1],
+            data=actions.reshape(-1),
+            received=header(began.nanoseconds - waited_ns, make=make).stamp,
+            inference_start=began.to_msg(),
+            inference_end=ended.to_msg(),
+        )
+        self._turns.sent(self._sequence, picked.observation.stamp, self.seconds_now())
+        self._due_since = time.monotonic()
+        self._publisher.publish(self._last)
+        took_ms = (ended.nanoseconds - began.nanoseconds) / 1e6
+        self.report(OK, "acting", chunk=self._sequence, inference_ms=f"{took_ms:.1f}")
+
+
+def main() -> None:
+    sys.exit(run_node(PolicyNode))

@@ -1,0 +1,87 @@
+"""Node ``recorder``: everything an episode consists of → a rosbag2/MCAP bag, as serialised on the wire.
+
+Messages are written in the order in which they were published (their source time), because topics overtake each other
+on the way; the log time is that time. A failure (disk full) is logged and shown in the diagnostics, what was written
+stays readable, and the process ends with exit code 1.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import sys
+import time
+from typing import Any
+
+from world2act.node import ERROR, OK, RECORD, RECORD_SENSOR, World2ActNode, message_class, run_node
+from world2act.topics import recorded_topics, state_topics
+from world2act_core.episodes.writer import BagWriter
+from world2act_core.errors import World2ActError
+
+REORDER_S = 0.3  # a topic may lag this much behind the others
+
+
+class RecorderNode(World2ActNode):
+    """Records while active; each activation needs a folder that does not exist yet."""
+
+    def __init__(self) -> None:
+        super().__init__("recorder")
+        self._embodiment = self.embodiment_parameter()
+        self._folder = self.parameter("folder", "", "rosbag2 folder to make; must not exist")
+        self._compress = self.parameter("compress", False, "zstd: smaller and slower")
+        self._writer: BagWriter | None = None
+        self._heap: list[tuple[int, int, float, str, str, bytes]] = []
+        self._count, self._last_ns = 0, 0
+
+    def activate(self) -> None:
+        if not self._folder:
+            raise World2ActError("recorder has no folder: set the parameter folder, or the launch argument record")
+        self._writer = BagWriter(self._folder, self._embodiment, compress=self._compress)
+        self._writer.__enter__()
+        sensors = {*state_topics(self._embodiment), *(camera.topic for camera in self._embodiment.cameras.values())}
+        for topic, kind in recorded_topics(self._embodiment).items():
+            callback = functools.partial(self._on_message, topic, kind)
+            qos = RECORD_SENSOR if topic in sensors else RECORD
+            subscription = self.create_subscription(message_class(kind), topic, callback, qos, raw=True)
+            self._listening.append(subscription)
+        self._timer = self.create_timer(0.1, self._write_settled)
+
+    def deactivate(self) -> None:
+        self.destroy_timer(self._timer)
+        self.cleanup()
+
+    def cleanup(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            try:
+                self._write(writer, until=float("inf"))
+            finally:
+                writer.close()
+
+    def _on_message(self, topic: str, kind: str, data: bytes, info: dict[str, Any]) -> None:
+        self._count += 1
+        source_ns = int(info["source_timestamp"])
+        heapq.heappush(self._heap, (source_ns, self._count, time.monotonic(), topic, kind, bytes(data)))
+
+    def _write_settled(self) -> None:
+        if self._writer is None:
+            return
+        try:
+            self._write(self._writer, until=time.monotonic() - REORDER_S)
+            self.report(OK, "recording", messages=self._count, folder=self._folder)
+        except World2ActError as error:
+            self._writer, self.exit_code = None, 1
+            self._quiet()
+            self._heap.clear()
+            self.report(ERROR, f"recording failed: {error}")
+
+    def _write(self, writer: BagWriter, until: float) -> None:
+        """Write what was received before ``until`` (monotonic seconds), in source order."""
+        while self._heap and self._heap[0][2] <= until:
+            source_ns, _, _, topic, kind, data = heapq.heappop(self._heap)
+            self._last_ns = max(self._last_ns, source_ns)  # the machine's clock may be set back
+            writer.write_raw(topic, kind, data, self._last_ns)
+
+
+def main() -> None:
+    sys.exit(run_node(RecorderNode))

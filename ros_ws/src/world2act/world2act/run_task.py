@@ -1,0 +1,83 @@
+"""``run_task``: asks ``skill_prompter`` to carry out tasks one after the other, prints each outcome, ends.
+
+Exit code 0 if every task ran to its end (successfully or not), 1 if one could not be run.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.action import ActionClient
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+
+from world2act_interfaces.action import RunTask
+
+SERVER_WITHIN_S = 120.0
+OUTCOMES = {RunTask.Result.SUCCEEDED: "success", RunTask.Result.TIME_LIMIT: "time limit",
+            RunTask.Result.CANCELLED: "cancelled", RunTask.Result.FAULT: "fault"}  # fmt: skip
+
+
+class TaskRunner(Node):
+    """A client of action ``run_task``."""
+
+    def __init__(self) -> None:
+        super().__init__("run_task")
+        self._starts = self.declare_parameter("starts", [""]).value
+        self._source = self.declare_parameter("source", "policy").value
+        self._results = self.declare_parameter("results", "").value
+        self._client = ActionClient(self, RunTask, "run_task")
+
+    def run(self) -> int:
+        """All tasks; returns the exit code."""
+        if not self._client.wait_for_server(SERVER_WITHIN_S):
+            self.get_logger().error("action run_task is not there; is skill_prompter active?")
+            return 1
+        for index, start in enumerate(self._starts):
+            outcome = self._run_one(index, start)
+            line = json.dumps(outcome)
+            print(line, flush=True)
+            if self._results:
+                with Path(self._results).open("a", encoding="utf-8") as file:
+                    file.write(line + "\n")
+            if outcome["outcome"] in ("fault", "rejected"):
+                return 1
+        return 0
+
+    def _run_one(self, index: int, start: str) -> dict[str, Any]:
+        episode_id = f"{self._source}-{index:03d}-{start}"
+        goal = RunTask.Goal(start_id=start, source=self._source, episode_id=episode_id)
+        about = {"episode_id": episode_id, "start_id": start, "source": self._source}
+        handle = self._await(self._client.send_goal_async(goal))
+        if not handle.accepted:
+            return {**about, "outcome": "rejected", "reason": "skill_prompter is not active or busy"}
+        result = self._await(handle.get_result_async()).result
+        return {
+            **about,
+            "outcome": OUTCOMES[result.outcome],
+            "reason": result.reason,
+            "duration_s": round(result.duration_s, 3),
+            "steps": result.steps,
+        }
+
+    def _await(self, future: Any) -> Any:
+        rclpy.spin_until_future_complete(self, future)
+        if not future.done():
+            raise ExternalShutdownException
+        return future.result()
+
+
+def main() -> None:
+    rclpy.init()
+    runner = TaskRunner()
+    try:
+        sys.exit(runner.run())
+    except (KeyboardInterrupt, ExternalShutdownException):
+        sys.exit(1)
+    finally:
+        runner.destroy_node()
+        rclpy.try_shutdown()

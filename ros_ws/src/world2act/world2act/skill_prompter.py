@@ -1,0 +1,277 @@
+"""Node ``skill_prompter``: carries out tasks. Action ``run_task``; twins for dashboards: ``~/start`` and ``~/stop``.
+
+With a simulator it brings the arm to the start state (``reset_arm``) and waits for the arm's own verdict; on a robot it
+marks the episode itself and ends it at the time limit or when it is stopped. Publishes: skill_prompt (latched).
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.executors import MultiThreadedExecutor
+from std_srvs.srv import Trigger
+
+from world2act.node import COMMAND, EVENT, LATCHED, OK, World2ActNode, make, run_node
+from world2act_core.episodes import compose, fields
+from world2act_core.episodes.messages import EPISODE_EVENT_TOPIC, SKILL_PROMPT_TOPIC
+from world2act_core.errors import World2ActError
+from world2act_interfaces.action import RunTask
+from world2act_interfaces.msg import ArmCommand, EpisodeEvent, SkillPrompt
+from world2act_interfaces.srv import ResetArm
+
+OUTCOMES = {"success": RunTask.Result.SUCCEEDED, "time limit": RunTask.Result.TIME_LIMIT,
+            "cancelled": RunTask.Result.CANCELLED}  # fmt: skip
+READY_WITHIN_S = 60.0
+VERDICT_WITHIN_S = 10.0  # the arm's END after it was told to stop
+
+
+@dataclass
+class _Task:
+    """The task in progress, as callbacks of several threads see it."""
+
+    request: RunTask.Goal
+    episode_id: str
+    began: float = field(default_factory=time.monotonic)
+    start_stamp: float = 0.0
+    end: EpisodeEvent | None = None
+    stop_reason: str = ""
+    tracked: int = 0
+    last_stamp: float = 0.0
+    holding_since: float | None = None
+    hold_reason: str = ""
+    changed: threading.Event = field(default_factory=threading.Event)
+
+
+class SkillPrompterNode(World2ActNode):
+    """One task at a time."""
+
+    def __init__(self) -> None:
+        super().__init__("skill_prompter")
+        self._embodiment = self.embodiment_parameter()
+        self._has_simulator = self.parameter("simulator", True, "the arm is simulated and has reset_arm")
+        self._default = {
+            "task": self.parameter("task", "", "instruction for ~/start"),
+            "start_id": self.parameter("start", "", "start state for ~/start, simulator only"),
+            "source": self.parameter("source", "policy", "who acts, as bags call it"),
+        }
+        self._time_limit_s = self.parameter("time_limit_s", 60.0, "longest task on a robot", 0.1, 1e5)
+        self._hold_limit_s = self.parameter("hold_limit_s", 15.0, "a task whose arm holds this long failed", 0.1, 1e5)
+        self._wait_for = self.parameter("wait_for", [], "nodes that must be active before a task begins")
+        self._group = ReentrantCallbackGroup()
+        self._task: _Task | None = None
+        self._lock = threading.Lock()
+
+    def configure(self) -> None:
+        group = self._group
+        self._prompts = self.create_lifecycle_publisher(SkillPrompt, SKILL_PROMPT_TOPIC, LATCHED)
+        self._states = {name: self.create_client(GetState, f"{name}/get_state", callback_group=group)
+                        for name in self._wait_for}  # fmt: skip
+        if self._has_simulator:
+            self._reset_arm = self.create_client(ResetArm, "reset_arm", callback_group=group)
+        else:
+            self._events = self.create_lifecycle_publisher(EpisodeEvent, EPISODE_EVENT_TOPIC, EVENT)
+        self.create_service(Trigger, "~/stop", self._on_stop, callback_group=group)
+        self.create_service(Trigger, "~/start", self._on_start, callback_group=group)
+        self._server = ActionServer(
+            self,
+            RunTask,
+            "run_task",
+            execute_callback=self._on_goal,
+            goal_callback=self._on_goal_request,
+            cancel_callback=lambda _: CancelResponse.ACCEPT,
+            callback_group=group,
+        )
+
+    def activate(self) -> None:
+        if self._has_simulator:
+            self.listen(EpisodeEvent, EPISODE_EVENT_TOPIC, self._on_event, EVENT)
+        self.listen(ArmCommand, self._embodiment.action.topic, self._on_command, COMMAND)
+
+    def deactivate(self) -> None:
+        if self._task is not None:
+            self._request_stop("skill_prompter was deactivated")
+
+    # --- requests --------------------------------------------------------------------------------------------------
+    def _on_goal_request(self, _: RunTask.Goal) -> GoalResponse:
+        return GoalResponse.ACCEPT if self.active and self._task is None else GoalResponse.REJECT
+
+    def _on_goal(self, goal: Any) -> RunTask.Result:
+        result = self._run(goal.request, goal)
+        if goal.is_cancel_requested and result.outcome == RunTask.Result.CANCELLED:
+            goal.canceled()
+        elif result.outcome == RunTask.Result.FAULT:
+            goal.abort()
+        else:
+            goal.succeed()  # the task ran to its end; the outcome says how
+        return result
+
+    def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Begin the default task and return at once; its end is an EpisodeEvent."""
+        if not self.active or self._task is not None:
+            response.message = "a task is running" if self._task else "skill_prompter is not active"
+            return response
+        request = RunTask.Goal(**self._default)
+        threading.Thread(target=self._run, args=(request, None), daemon=True).start()
+        response.success, response.message = True, "started"
+        return response
+
+    def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._task is not None
+        response.message = "stopping" if response.success else "no task is running"
+        self._request_stop("cancelled")
+        return response
+
+    def _request_stop(self, reason: str) -> None:
+        task = self._task
+        if task is not None:
+            task.stop_reason = task.stop_reason or reason
+            task.changed.set()
+
+    # --- what the arm says -----------------------------------------------------------------------------------------
+    def _on_event(self, event: EpisodeEvent) -> None:
+        task = self._task
+        if task is not None and event.event == EpisodeEvent.END and event.episode_id == task.episode_id:
+            task.end = event
+            task.changed.set()
+
+    def _on_command(self, command: ArmCommand) -> None:
+        task = self._task
+        if task is None:
+            return
+        task.last_stamp = fields.stamp_s(command.header.stamp)
+        if command.mode == ArmCommand.TRACK:
+            task.tracked, task.holding_since = task.tracked + 1, None
+        else:
+            task.hold_reason = command.reason
+            task.holding_since = task.holding_since or time.monotonic()
+
+    # --- a task ----------------------------------------------------------------------------------------------------
+    def _run(self, request: RunTask.Goal, goal: Any | None) -> RunTask.Result:
+        with self._lock:
+            if self._task is not None:
+                return RunTask.Result(outcome=RunTask.Result.FAULT, reason="another task is running")
+            self._task = _Task(request, request.episode_id or uuid.uuid4().hex)
+        task = self._task
+        try:
+            instruction = self._begin(task)
+            self.report(OK, f"running: {instruction}", episode=task.episode_id)
+            self._prompt(task, instruction, instruction)
+            reason = self._wait(task, goal, instruction)
+            return self._finish(task, instruction, reason)
+        except World2ActError as error:
+            self.get_logger().error(str(error))
+            return RunTask.Result(outcome=RunTask.Result.FAULT, reason=str(error))
+        finally:
+            self._task = None
+            self.report(OK, "idle")
+
+    def _begin(self, task: _Task) -> str:
+        """Everything is ready, the episode has begun; returns the instruction."""
+        for name, client in self._states.items():
+            self._await_active(name, client, task)
+        request = task.request
+        if not self._has_simulator:
+            if not request.task:
+                raise World2ActError("the task has no instruction: give one with the goal or as parameter task")
+            now = self.get_clock().now().nanoseconds
+            task.start_stamp = fields.ns_to_seconds(now)
+            self._events.publish(
+                compose.episode_event(compose.START, now, make=make, **self._about(task, request.task))
+            )
+            return request.task
+        arm = ResetArm.Request(start_id=request.start_id, episode_id=task.episode_id, source=request.source)
+        reply = self._call(self._reset_arm, arm, "reset_arm", READY_WITHIN_S)
+        if not reply.success:
+            raise World2ActError(reply.message)
+        return request.task or reply.task
+
+    def _about(self, task: _Task, instruction: str) -> dict[str, str]:
+        return {
+            "episode_id": task.episode_id,
+            "task": instruction,
+            "embodiment": self._embodiment.name,
+            "source": task.request.source,
+        }
+
+    def _await_active(self, name: str, client: Any, task: _Task) -> None:
+        deadline = time.monotonic() + READY_WITHIN_S
+        while True:
+            state = self._call(client, GetState.Request(), f"{name}/get_state", deadline - time.monotonic())
+            if state.current_state.id == State.PRIMARY_STATE_ACTIVE:
+                return
+            if task.changed.wait(0.1) and task.stop_reason:
+                raise World2ActError(f"stopped before the task began: {task.stop_reason}")
+            if time.monotonic() > deadline:
+                raise World2ActError(
+                    f"node {name} is {state.current_state.label}, not active, after {READY_WITHIN_S} s"
+                )
+
+    def _call(self, client: Any, request: Any, name: str, timeout_s: float) -> Any:
+        """Call a service from this thread; the executor's other threads deliver the reply."""
+        deadline = time.monotonic() + timeout_s
+        if not client.wait_for_service(timeout_s):
+            raise World2ActError(f"service {name} is not there; is its node running?")
+        arrived = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: arrived.set())
+        if not arrived.wait(max(0.0, deadline - time.monotonic())):
+            client.remove_pending_request(future)
+            raise World2ActError(f"service {name} did not answer within {timeout_s:.0f} s")
+        return future.result()
+
+    def _prompt(self, task: _Task, instruction: str, skill: str) -> None:
+        stamp = fields.seconds_to_ns(task.start_stamp)
+        self._prompts.publish(compose.skill_prompt(task.episode_id, instruction, skill, 0, 1, stamp, make))
+
+    def _wait(self, task: _Task, goal: Any | None, instruction: str) -> str:
+        """Until the task is over; returns why, or "" where the arm's END says it."""
+        task.began = time.monotonic()
+        while task.end is None:
+            task.changed.wait(0.1)
+            elapsed = time.monotonic() - task.began
+            if task.end is not None:
+                break  # a cancel that comes with the END is too late
+            if task.stop_reason or (goal is not None and goal.is_cancel_requested):
+                return task.stop_reason or "cancelled"
+            if task.holding_since and time.monotonic() - task.holding_since > self._hold_limit_s:
+                return f"the arm held for {self._hold_limit_s:g} s: {task.hold_reason}"
+            if not self._has_simulator and elapsed > self._time_limit_s:
+                return "time limit"
+            if goal is not None:
+                share = task.last_stamp if self._has_simulator else elapsed
+                progress = min(1.0, share / self._time_limit_s)
+                goal.publish_feedback(RunTask.Feedback(skill=instruction, index=0, count=1, progress=progress))
+        return ""
+
+    def _finish(self, task: _Task, instruction: str, reason: str) -> RunTask.Result:
+        self._prompt(task, instruction, "")
+        if self._has_simulator:
+            deadline = time.monotonic() + VERDICT_WITHIN_S
+            while task.end is None and time.monotonic() < deadline:
+                task.changed.wait(0.05)
+                task.changed.clear()
+            if task.end is None:
+                raise World2ActError(f"{reason}; and the arm did not confirm its end within {VERDICT_WITHIN_S:g} s")
+            reason = reason or task.end.reason
+            duration = fields.stamp_s(task.end.header.stamp) - task.start_stamp
+            steps = round(duration * self._embodiment.control_rate_hz)
+        else:
+            now = self.get_clock().now().nanoseconds
+            duration, steps = fields.ns_to_seconds(now) - task.start_stamp, task.tracked
+            event = compose.episode_event(compose.END, now, reason=reason, make=make, **self._about(task, instruction))
+            self._events.publish(event)
+        outcome = OUTCOMES.get(reason, RunTask.Result.FAULT)
+        return RunTask.Result(outcome=outcome, reason=reason, duration_s=duration, steps=steps)
+
+
+def main() -> None:
+    sys.exit(run_node(SkillPrompterNode, MultiThreadedExecutor))

@@ -1,0 +1,57 @@
+"""When the policy is asked next."""
+
+from __future__ import annotations
+
+import math
+
+from world2act_core.embodiment import load_embodiment
+from world2act_core.runtime.turns import ChunkTurns
+
+PANDA = load_embodiment("libero_panda")
+STEP = PANDA.step_s
+
+
+def test_lockstep_wants_the_observation_one_chunk_later() -> None:
+    turns = ChunkTurns(PANDA, lockstep=True)
+    turns.start(0.0)
+    turns.sent(1, 0.0, 0.0)
+    assert turns.due == 4 * STEP
+
+
+def test_a_process_that_saw_an_episode_insists_on_the_start_of_the_next() -> None:
+    turns = ChunkTurns(PANDA, lockstep=True)
+    turns.start(0.0)
+    assert turns.wanted and turns.due is None, "a fresh process may have been restarted in the middle"
+    turns.stop()
+    turns.start(0.0)
+    assert turns.due == 0.0
+
+
+def test_wall_clock_waits_for_the_last_action_of_its_chunk() -> None:
+    turns = ChunkTurns(PANDA, lockstep=False)
+    turns.start(10.0)
+    assert turns.due == 10.0
+    turns.sent(1, 10.0, 10.1)
+    assert not turns.wanted
+    turns.track_seen(1, 2, 10.3)
+    assert not turns.wanted
+    turns.track_seen(1, 3, 10.35)
+    assert turns.due == 10.35 + STEP
+
+
+def test_a_hold_well_after_a_chunk_means_that_it_was_not_taken() -> None:
+    turns = ChunkTurns(PANDA, lockstep=False)
+    turns.start(10.0)
+    turns.sent(1, 10.0, 10.1)
+    turns.hold_seen(10.12)
+    assert not turns.wanted, "that hold left before the chunk arrived"
+    turns.hold_seen(10.3)
+    assert turns.due == 10.3
+
+
+def test_nothing_is_wanted_after_a_stop() -> None:
+    turns = ChunkTurns(PANDA, lockstep=False)
+    turns.start(10.0)
+    turns.stop()
+    turns.hold_seen(20.0)
+    assert turns.due == math.inf
