@@ -1,4 +1,4 @@
-"""Bags and the live graph speak the same language: same types, same bytes, same decoded values."""
+"""Bags and the live graph speak the same language: same types, same decoded values."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def composed(make: compose.Make) -> list[Any]:
 
 
 @pytest.mark.ros
-def test_rclpy_and_bag_messages_have_the_same_bytes_and_values() -> None:
+def test_rclpy_and_bags_understand_each_others_messages() -> None:
     serialization = pytest.importorskip("rclpy.serialization")
     pytest.importorskip("world2act_interfaces.msg")
 
@@ -73,8 +73,10 @@ def test_rclpy_and_bag_messages_have_the_same_bytes_and_values() -> None:
 
     for live, bag in zip(composed(compose.rclpy_make(message_class)), composed(messages.make), strict=True):
         live_raw, bag_raw = serialization.serialize_message(live), messages.serialise(bag)
-        assert live_raw == bag_raw, type(live)
         back = messages.deserialise(live_raw, bag.__msgtype__)
+        # Padding between fields is not initialised by Fast CDR, so bytes are compared behind one decoding.
+        assert messages.serialise(back) == bag_raw, type(live)
+        assert serialization.deserialize_message(bag_raw, type(live)) == live
         if re.search("Image", bag.__msgtype__):
             camera = EMBODIMENT.cameras["wrist"]
             for message in (live, bag, back):

@@ -42,7 +42,7 @@ def rclpy_make(message_class: Callable[[str], type]) -> Make:
 
 def _as_array(values: Array) -> array.array[Any]:
     filled = array.array(_TYPECODES[values.dtype.str[1:]])
-    filled.frombytes(np.ascontiguousarray(values).data)
+    filled.frombytes(values.tobytes())
     return filled
 
 
