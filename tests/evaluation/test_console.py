@@ -36,7 +36,7 @@ def test_the_whole_table() -> None:
     ("base", "post", "words"),
     [
         ("1" * 8, "0" * 8, "Verdict: The post-trained policy is worse than the base policy."),
-        ("110", "011", "Verdict: No difference between the policies can be shown with these trials."),
+        ("110", "011", "Verdict: No difference: these trials cannot tell the policies apart."),
         ("1", "1", "Verdict: No difference: both policies succeeded and failed on the same starts."),
     ],
 )

@@ -139,7 +139,7 @@ def test_every_start_is_one_cell_that_says_what_happened(build: Callable[[], Rep
     [
         ("0" * 8, "1" * 8, "The post-trained policy is better"),
         ("1" * 8, "0" * 8, "The post-trained policy is worse"),
-        ("1100", "1010", "No difference between the policies can be shown"),
+        ("1100", "1010", "No difference: these trials cannot tell the policies apart"),
         ("1100", "1100", "both policies succeeded and failed on the same starts"),
     ],
 )

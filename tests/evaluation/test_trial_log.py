@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -170,3 +173,31 @@ def test_progress_counts_kept_trials(tmp_path: Path) -> None:
         run(log, Runner(kill_at=7))
     evaluate(Runner(), POLICIES, STARTS, log, identity=IDENTITY, on_trial=lambda _, n, of: seen.append((n, of)))
     assert seen == [(8, 10), (9, 10), (10, 10)]
+
+
+SLOW_EVALUATION = """
+import sys, time
+from pathlib import Path
+from world2act_core.evaluation.trial_log import evaluate
+from world2act_core.evaluation.trials import Trial
+
+def run_trial(request):
+    time.sleep(0.02)
+    return Trial(request.start_id, request.policy, int(request.start_id[-1]) % 2 == 0, 70, 0.5)
+
+starts = [f"libero_goal/8/i{i}" for i in range(5)]
+evaluate(run_trial, ("base", "post-trained"), starts, Path(sys.argv[1]), identity={"base": "digest-1", "horizon": 300},
+         on_trial=lambda trial, done, total: print(done, flush=True))
+"""
+
+
+def test_a_process_killed_for_good_leaves_its_finished_trials_and_no_lock(tmp_path: Path) -> None:
+    log = tmp_path / "trials.jsonl"
+    with subprocess.Popen([sys.executable, "-c", SLOW_EVALUATION, str(log)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for _ in range(4):
+            process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+    runner = Runner()
+    assert run(log, runner) == run(tmp_path / "uninterrupted.jsonl", Runner())
+    assert len(runner.ran) <= 6

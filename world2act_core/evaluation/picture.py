@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -72,8 +72,8 @@ def summary_picture(
 
     figure = Figure(figsize=_SIZE, dpi=100, facecolor="white")
     canvas = FigureCanvasAgg(figure)
-    figure.text(0.02, 0.935, title, fontsize=23, fontweight="bold", color=_INK, va="center")
-    figure.text(0.02, 0.872, _subtitle(trials), fontsize=14, color=_VERDICT[trials.verdict], va="center")
+    _headline(figure, 0.935, title, fontsize=23, fontweight="bold", color=_INK)
+    _headline(figure, 0.872, _subtitle(trials), fontsize=14, color=_VERDICT[trials.verdict])
 
     rows = (
         ("base policy", base_frames, base_steps, base_ending, _BASE, _SOFT),
@@ -98,6 +98,14 @@ def _subtitle(trials: PairedTrials) -> str:
         f"{wording.points(trials.difference)} points ({wording.points_interval(trials.difference_interval)}), "
         f"exact paired test {wording.p_value(trials.p_value)}. {wording.verdict_in_words(trials)}"
     )
+
+
+def _headline(figure: Figure, height: float, words: str, **style: Any) -> None:
+    """A line across the picture, made smaller if it would not fit."""
+    text = figure.text(0.02, height, words, va="center", **style)
+    share = text.get_window_extent().width / (0.96 * figure.bbox.width)
+    if share > 1:
+        text.set_fontsize(float(text.get_fontsize()) / share)
 
 
 def _filmstrip(
@@ -147,7 +155,8 @@ def _success_bars(figure: Figure, trials: PairedTrials) -> None:
     counts = (trials.base_successes, trials.post_successes)
     for x, (count, interval) in enumerate(zip(counts, intervals, strict=True)):
         y = min(interval.high + 0.035, 1.03)
-        axes.text(x, y, f"{count}/{trials.n}", ha="center", va="bottom", fontsize=15, fontweight="bold", color=_INK)
+        text = axes.text(x, y, f"{count}/{trials.n}", ha="center", va="bottom", fontsize=15, fontweight="bold")
+        text.set(color=_INK, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
     axes.set_xticks([0, 1], ["base", "post-\ntrained"], fontsize=13.5, color=_INK)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25", "50", "75", "100 %"], fontsize=12, color=_SOFT)
     axes.set_ylim(0, 1.1)

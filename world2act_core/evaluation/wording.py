@@ -44,7 +44,7 @@ def verdict_in_words(trials: PairedTrials) -> str:
         return "The post-trained policy is worse than the base policy."
     if not gained + lost:
         return "No difference: both policies succeeded and failed on the same starts."
-    return "No difference between the policies can be shown with these trials."
+    return "No difference: these trials cannot tell the policies apart."
 
 
 def evidence(trials: PairedTrials) -> str:
