@@ -62,6 +62,19 @@ def composed(make: compose.Make) -> list[Any]:
     ]
 
 
+def test_surplus_bytes_behind_a_message_are_harmless() -> None:
+    """Regression: rclpy's serialize_message appends eight to a JointState whose velocity and effort are empty."""
+    _, message = compose.state_messages(EMBODIMENT, {name: rows[0] for name, rows in EPISODE.state.items()}, STAMP)[0]
+    raw = messages.serialise(message)
+    assert messages.serialise(messages.deserialise(raw + b"\x00\x00d\x04@\x01\x00\x00", messages.JOINT_STATE)) == raw
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x00\x01", b"\x00\x01\x00\x00", b"\xff" * 200, bytes(200)])
+def test_bytes_that_are_no_message_are_refused(raw: bytes) -> None:
+    with pytest.raises(ValueError, match="not a sensor_msgs/msg/JointState"):
+        messages.deserialise(raw, messages.JOINT_STATE)
+
+
 @pytest.mark.ros
 def test_rclpy_and_bags_understand_each_others_messages() -> None:
     serialization = pytest.importorskip("rclpy.serialization")
