@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+import yaml
 
 from world2act_core.errors import ContractError
 from world2act_core.types import Array
 
 _MISSING = object()
+
+
+class _OneValueAKey(yaml.SafeLoader):
+    """YAML's loader, but a key given twice is an error: the second would silently win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            if isinstance(key_node, yaml.ScalarNode) and key_node.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key_node.value!r} twice", problem_mark=key_node.start_mark)
+            seen.add(str(key_node.value))
+        return super().construct_mapping(node, deep)
+
+
+def read_checked(path: Path) -> Checked:
+    """The mapping in a YAML file.
+
+    Raises:
+        ContractError: not text, not YAML, a key twice, or not a mapping.
+    """
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), _OneValueAKey)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ContractError(f"{path.name}: not valid YAML: {' '.join(str(error).split())}") from error
+    return Checked(raw, path.name)
 
 
 class Checked:
@@ -21,6 +48,9 @@ class Checked:
         self._read: set[str] = set()
         if not isinstance(raw, dict):
             raise ContractError(f"{file}: {path or 'the file'} = {raw!r} must be a mapping")
+        for key in raw:
+            if not isinstance(key, str):  # YAML reads a bare `no`, `on` or `1` as something else than text
+                raise ContractError(f"{file}: {path or 'the file'} has the key {key!r}, which is not a text: quote it")
         self._raw = raw
 
     def __contains__(self, key: str) -> bool:

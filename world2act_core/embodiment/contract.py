@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from world2act_core.embodiment.checked import Checked
+from world2act_core.embodiment.checked import Checked, read_checked
 from world2act_core.errors import ContractError
 from world2act_core.types import ActionChunk, Array
 
@@ -155,11 +154,7 @@ def load_embodiment(name_or_path: str | Path) -> Embodiment:
         raise ContractError(
             f"no embodiment {str(name_or_path)!r}: give a YAML file or one of {', '.join(shipped_embodiments())}"
         )
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ContractError(f"{path.name}: not valid YAML: {' '.join(str(error).split())}") from error
-    return _parse(Checked(raw, path.name))
+    return _parse(read_checked(path))
 
 
 def _parse(raw: Checked) -> Embodiment:

@@ -1,0 +1,66 @@
+"""The contracts that come with World2Act, against what the robots' makers and LIBERO publish."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from world2act_core.embodiment import load_embodiment, shipped_embodiments
+from world2act_core.errors import ContractError
+from world2act_core.types import ActionChunk
+
+
+def test_two_robots_are_shipped() -> None:
+    assert {"franka_fr3", "libero_panda"} <= set(shipped_embodiments())
+
+
+@pytest.mark.parametrize("name", shipped_embodiments())
+def test_a_shipped_contract_is_named_like_its_file(name: str) -> None:
+    assert load_embodiment(name).name == name
+
+
+@pytest.mark.parametrize("name", shipped_embodiments())
+def test_one_joint_limit_a_joint(name: str) -> None:
+    robot = load_embodiment(name)
+    joints = robot.limits.joints
+    expected = (robot.state["joint_positions"].size,)
+    assert {limit.shape for limit in (joints.lower, joints.upper, joints.velocity, joints.acceleration)} == {expected}
+
+
+def test_fr3_limits_are_the_makers() -> None:
+    """Franka Control Interface documentation, "Robot and interface specifications", FR3."""
+    joints = load_embodiment("franka_fr3").limits.joints
+    np.testing.assert_allclose(joints.lower[[3, 5]], [-3.0421, 0.5445], rtol=1e-6)
+    np.testing.assert_allclose(joints.upper[[3, 5]], [-0.1518, 4.5169], rtol=1e-6)
+    np.testing.assert_allclose(joints.velocity, [2.62, 2.62, 2.62, 2.62, 5.26, 4.18, 5.26], rtol=1e-6)
+
+
+def test_libero_panda_follows_the_published_protocol() -> None:
+    """20 Hz OSC_POSE, 5 cm and 0.5 rad a step at full deflection, -1 opens the gripper."""
+    panda = load_embodiment("libero_panda")
+    assert panda.control_rate_hz == 20
+    assert panda.action.kind == "eef_delta"
+    np.testing.assert_allclose(panda.action.scale[:6], [0.05] * 3 + [0.5] * 3, rtol=1e-6)
+    assert (panda.gripper.open, panda.gripper.close, panda.gripper.index) == (-1.0, 1.0, 6)
+
+
+def test_a_chunk_of_the_wrong_length_is_refused() -> None:
+    panda = load_embodiment("libero_panda")
+    chunk = ActionChunk(np.zeros((panda.chunk_length + 1, 7), np.float32), stamp=0.0)
+    with pytest.raises(ContractError, match=r"shape \(5, 7\), libero_panda expects \(4, 7\)"):
+        panda.check_chunk(chunk)
+
+
+def test_a_chunk_with_nan_is_refused_by_step_and_name() -> None:
+    panda = load_embodiment("libero_panda")
+    actions = np.zeros((4, 7), np.float32)
+    actions[2, 5] = np.nan
+    with pytest.raises(ContractError, match="nan at step 2, yaw"):
+        panda.check_chunk(ActionChunk(actions, stamp=0.0))
+
+
+def test_clamp_keeps_actions_within_the_layout() -> None:
+    panda = load_embodiment("libero_panda")
+    actions = np.array([[2.0, -3.0, 0.5, 0.0, 0.0, 0.0, 9.0]])
+    np.testing.assert_array_equal(panda.clamp(actions), [[1.0, -1.0, 0.5, 0.0, 0.0, 0.0, 1.0]])
+    assert panda.clamp(actions).dtype == np.float32
