@@ -201,6 +201,8 @@ def _recorder(values: Mapping[str, str]) -> list[NodeSpec]:
 
 
 def _sim_arm_nodes(values: dict[str, str]) -> list[NodeSpec]:
+    from world2act_core.simulators.libero_package import horizon
+
     embodiment = load_embodiment(values["robot"])
     autostart, realtime = _flag(values, "autostart"), _flag(values, "realtime")
     brain = _brain(values, embodiment, "wall" if realtime else "state")
@@ -218,6 +220,7 @@ def _sim_arm_nodes(values: dict[str, str]) -> list[NodeSpec]:
         "robot": values["robot"],
         "simulator": True,
         "source": values["source"],
+        "time_limit_s": horizon(values["task"].partition("/")[0]) / embodiment.control_rate_hz,
         "wait_for": ["sim_arm", *(node.name for node in [*brain, *recorder])],
     }
     nodes = [

@@ -30,7 +30,7 @@ class CommandNode(World2ActNode):
     def __init__(self) -> None:
         super().__init__("command")
         self._embodiment = self.embodiment_parameter()
-        self._clock = self.parameter("clock", "state", "state: one command a state (lockstep); wall: control rate")
+        self._clock_kind = self.parameter("clock", "state", "state: one command a state (lockstep); wall: control rate")
         self._hold_after_s = self.parameter("hold_after_s", 1.0, "lockstep: wait this long for a chunk", 0.05, 60.0)
         self._state_timeout_s = self.parameter("state_timeout_s", 0.5, "wall: hold without a state for", 0.05, 10.0)
         self._max_age_s = self.parameter("max_age_s", 2.0, "wall: refuse chunks that answer older images", 0.05, 60.0)
@@ -42,7 +42,7 @@ class CommandNode(World2ActNode):
         self._publisher = self.create_lifecycle_publisher(ArmCommand, self._embodiment.action.topic, COMMAND)
 
     def activate(self) -> None:
-        if self._clock == "wall":
+        if self._clock_kind == "wall":
             self._wall: WallCommander | None = WallCommander(self._embodiment, self._state_timeout_s, self._max_age_s)
             self._commander: Any = self._wall
         else:

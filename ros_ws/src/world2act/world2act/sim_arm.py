@@ -46,6 +46,8 @@ class SimArmNode(World2ActNode):
         self._command: Array | None = None
 
     def configure(self) -> None:
+        if self._realtime and self._embodiment.action.kind != "eef_delta":
+            raise World2ActError(f"realtime needs an arm that can hold; {self._embodiment.name} takes no deltas")
         suite, _, task = self._task.partition("/")
         if not task.isdigit():
             raise World2ActError(f"task {self._task!r} is not suite/number, for example libero_goal/8")
@@ -111,20 +113,22 @@ class SimArmNode(World2ActNode):
         self._observe(frames=True)
 
     def _await_subscribers(self) -> None:
-        """An episode's first messages must not be lost on a recorder that is still being discovered."""
+        """An episode's first messages must not be lost on a node that is still being discovered."""
         deadline = time.monotonic() + SUBSCRIBERS_WITHIN_S
-        topics = list(state_topics(self._embodiment))
-        for topic in topics:
-            while missing := set(self._awaited) - self._listeners(topic):
-                if time.monotonic() > deadline:
-                    raise World2ActError(f"node {min(missing)} does not listen to {topic}; is it running and active?")
-                time.sleep(0.02)
+        first = next(iter(self._outputs))  # the state topic that all of them need
+        while missing := set(self._awaited) - self._listeners(first):
+            if time.monotonic() > deadline:
+                raise World2ActError(f"node {min(missing)} does not listen to {first}; is it running and active?")
+            time.sleep(0.02)
 
     def _listeners(self, topic: str) -> set[str]:
-        full = self._outputs[topic].topic_name
-        found = {info.node_name for info in self.get_subscriptions_info_by_topic(full)}
-        matched = self._outputs[topic].get_subscription_count()
-        return found if matched >= len(found) else set()
+        """Nodes that listen, as soon as every publisher here has found every reader that is known."""
+        for publisher in self._outputs.values():
+            known = self.get_subscriptions_info_by_topic(publisher.topic_name)
+            if publisher.get_subscription_count() < len(known):
+                return set()
+        found = self.get_subscriptions_info_by_topic(self._outputs[topic].topic_name)
+        return {info.node_name for info in found}
 
     def _end(self, reason: str) -> None:
         assert self._progress is not None

@@ -63,7 +63,9 @@ class SkillPrompterNode(World2ActNode):
             "start_id": self.parameter("start", "", "start state for ~/start, simulator only"),
             "source": self.parameter("source", "policy", "who acts, as bags call it"),
         }
-        self._time_limit_s = self.parameter("time_limit_s", 60.0, "longest task on a robot", 0.1, 1e5)
+        self._time_limit_s = self.parameter(
+            "time_limit_s", 60.0, "longest task; a simulated arm keeps its own count", 0.1, 1e5
+        )
         self._hold_limit_s = self.parameter("hold_limit_s", 15.0, "a task whose arm holds this long failed", 0.1, 1e5)
         self._wait_for = self.parameter("wait_for", [], "nodes that must be active before a task begins")
         self._group = ReentrantCallbackGroup()
@@ -208,7 +210,7 @@ class SkillPrompterNode(World2ActNode):
             state = self._call(client, GetState.Request(), f"{name}/get_state", deadline - time.monotonic())
             if state.current_state.id == State.PRIMARY_STATE_ACTIVE:
                 return
-            if task.changed.wait(0.1) and task.stop_reason:
+            if self._pause(task.changed, 0.1) and task.stop_reason:
                 raise World2ActError(f"stopped before the task began: {task.stop_reason}")
             if time.monotonic() > deadline:
                 raise World2ActError(
@@ -218,15 +220,25 @@ class SkillPrompterNode(World2ActNode):
     def _call(self, client: Any, request: Any, name: str, timeout_s: float) -> Any:
         """Call a service from this thread; the executor's other threads deliver the reply."""
         deadline = time.monotonic() + timeout_s
-        if not client.wait_for_service(timeout_s):
+        while not client.wait_for_service(0.1):
+            if time.monotonic() < deadline:
+                self._pause(threading.Event(), 0.0)
+                continue
             raise World2ActError(f"service {name} is not there; is its node running?")
         arrived = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: arrived.set())
-        if not arrived.wait(max(0.0, deadline - time.monotonic())):
-            client.remove_pending_request(future)
-            raise World2ActError(f"service {name} did not answer within {timeout_s:.0f} s")
+        while not self._pause(arrived, 0.1):
+            if time.monotonic() > deadline:
+                client.remove_pending_request(future)
+                raise World2ActError(f"service {name} did not answer within {timeout_s:.0f} s")
         return future.result()
+
+    def _pause(self, event: threading.Event, seconds: float) -> bool:
+        """Wait for an event, but not longer than ROS lives; True if it happened."""
+        if not self.context.ok():
+            raise World2ActError("the task was given up: ROS is shutting down")
+        return event.wait(seconds)
 
     def _prompt(self, task: _Task, instruction: str, skill: str) -> None:
         stamp = fields.seconds_to_ns(task.start_stamp)
@@ -236,7 +248,7 @@ class SkillPrompterNode(World2ActNode):
         """Until the task is over; returns why, or "" where the arm's END says it."""
         task.began = time.monotonic()
         while task.end is None:
-            task.changed.wait(0.1)
+            self._pause(task.changed, 0.1)
             elapsed = time.monotonic() - task.began
             if task.end is not None:
                 break  # a cancel that comes with the END is too late
@@ -257,7 +269,7 @@ class SkillPrompterNode(World2ActNode):
         if self._has_simulator:
             deadline = time.monotonic() + VERDICT_WITHIN_S
             while task.end is None and time.monotonic() < deadline:
-                task.changed.wait(0.05)
+                self._pause(task.changed, 0.05)
                 task.changed.clear()
             if task.end is None:
                 raise World2ActError(f"{reason}; and the arm did not confirm its end within {VERDICT_WITHIN_S:g} s")
