@@ -7,7 +7,9 @@ from setuptools import setup
 NODES = ("camera", "command", "policy", "recorder", "run_task", "sim_arm", "skill_prompter")
 
 setup(
-    name="world2act",
+    # The Python distribution `world2act` is the core: with the same name here, pip and importlib.metadata would take
+    # one for the other. ROS 2 goes by package.xml's name.
+    name="world2act_nodes",
     version="0.1.0",
     packages=["world2act"],
     data_files=[
