@@ -19,6 +19,8 @@ from world2act_core.types import Array, Skill
 SUITE, TASK, PROMPT = "libero_goal", 8, "put the bowl on the plate"
 BOWL, PLATE = "akita_black_bowl_1", "plate_1"
 
+FINGERS_DOWN = np.array([1.0, 0.0, 0.0, 0.0])
+"""Orientation of the end effector, quaternion xyzw."""
 RIM = np.array([0.0, 0.047, 0.0])
 """Metres from the bowl's centre to where its rim stands between the fingers, which open along y."""
 GRASP_HEIGHT, CLEAR_HEIGHT = 0.035, 0.12
@@ -45,12 +47,14 @@ class BowlOnPlateDemonstrator:
             raise World2ActError(f"the bowl-on-plate demonstrator knows only {SUITE}/{TASK}, not {simulator.task!r}")
         self._scene = simulator
         self._gripper = simulator.embodiment.gripper
-        self._scale = simulator.embodiment.action.scale[:3]
-        self._eef = np.zeros(3)
+        self._scale = simulator.embodiment.action.scale
+        self._eef, self._tilt = np.zeros(3), np.zeros(3)
         self._script = self._carry_out()
 
     def act(self, moment: Moment) -> Array:
-        self._eef = np.asarray(moment.observe().state["eef_position"], np.float64)
+        state = moment.observe().state
+        self._eef = np.asarray(state["eef_position"], np.float64)
+        self._tilt = _rotation_between(np.asarray(state["eef_orientation"], np.float64), FINGERS_DOWN)
         return next(self._script)
 
     def skills(self, steps: int) -> tuple[Skill, ...]:
@@ -88,9 +92,9 @@ class BowlOnPlateDemonstrator:
             yield self._towards(target, gripper)
 
     def _towards(self, target: Array, gripper: float) -> Array:
-        """Proportional control: full speed from one action's reach away."""
+        """Proportional control: full speed from one action's reach away, fingers straight down."""
         action = np.zeros(self._scene.embodiment.action.size)
-        action[:3] = np.clip((target - self._eef) / self._scale, -1, 1)
+        action[:6] = np.clip(np.concatenate([target - self._eef, self._tilt]) / self._scale[:6], -1, 1)
         action[self._gripper.index] = gripper
         return action
 
@@ -108,3 +112,18 @@ class BowlOnPlateDemonstrator:
 
 def _up(metres: float) -> Array:
     return np.array([0.0, 0.0, metres])
+
+
+def _rotation_between(current: Array, target: Array) -> Array:
+    """The rotation vector ``(3,)``, radians, frame world, that turns one orientation (quaternion xyzw) into another."""
+    (ax, ay, az, aw), (bx, by, bz, bw) = target, -current * np.array([1, 1, 1, -1])
+    axis = np.array([
+        aw * bx + ax * bw + ay * bz - az * by,
+        aw * by - ax * bz + ay * bw + az * bx,
+        aw * bz + ax * by - ay * bx + az * bw,
+    ])  # fmt: skip
+    cosine = aw * bw - ax * bx - ay * by - az * bz
+    length = float(np.linalg.norm(axis))
+    if length < 1e-9:
+        return np.zeros(3)
+    return np.sign(cosine or 1.0) * 2 * np.arctan2(length, abs(cosine)) / length * axis

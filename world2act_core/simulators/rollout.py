@@ -165,7 +165,7 @@ def rollout(
         embodiment=simulator.embodiment.name,
         stamps=np.array(recorder.stamps),
         state={name: np.stack(values) for name, values in recorder.state.items()},
-        actions=np.stack(recorder.actions),
+        actions=np.array(recorder.actions, np.float32).reshape(-1, simulator.embodiment.action.size),
         frame_steps=np.array(recorder.frame_steps, np.int64),
         images={camera: np.stack(frames) for camera, frames in recorder.frames.items()},
         success=success,
