@@ -1,6 +1,7 @@
 """The simulated arm and what drives it. Arguments: ``ros2 launch world2act sim_arm.launch.py --show-args``."""
 
 from launch import LaunchDescription
+
 from world2act.launching import launch_actions
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction
-from launch.events import Shutdown
+from launch import LaunchContext
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
-from launch import LaunchContext
 from world2act_core.runtime.graph import NodeSpec, describe
 
 
@@ -26,7 +25,10 @@ def launch_actions(name: str) -> list[Any]:
 
 
 def _node(spec: NodeSpec) -> Any:
-    shutdown = [EmitEvent(event=Shutdown(reason=f"{spec.name} ended"))] if spec.essential else None
+    def end_all(event: Any, context: LaunchContext) -> Any:
+        # A second shutdown, asked for by nodes that end because of the first, makes launch_ros fail.
+        return None if context.is_shutdown else Shutdown(reason=f"{spec.name} ended")
+
     return (LifecycleNode if spec.lifecycle else Node)(
         package=spec.package,
         executable=spec.executable,
@@ -36,5 +38,5 @@ def _node(spec: NodeSpec) -> Any:
         remappings=list(spec.remappings.items()),
         additional_env=dict(spec.env),
         output="screen",
-        on_exit=shutdown,
+        on_exit=end_all if spec.essential else None,
     )
