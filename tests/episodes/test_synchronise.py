@@ -174,6 +174,19 @@ def test_an_action_whose_outcome_was_not_recorded_is_cut_off(tmp_path: Path, ent
     assert np.array_equal(read.stamps, EPISODE.stamps[:8])
 
 
+def test_a_state_that_came_too_late_is_no_outcome(tmp_path: Path, entries: list[Logged]) -> None:
+    for topic in ("joint_states", "eef_pose", "episode_event"):
+        restamp(of(entries, topic)[-1], 0.025)
+    (read,) = read_bag(log(tmp_path / "bag", EMBODIMENT, entries), EMBODIMENT, cameras=[]).episodes
+    assert np.array_equal(read.stamps, EPISODE.stamps[:8])
+
+
+def test_a_command_long_after_the_last_state_refuses(tmp_path: Path, entries: list[Logged]) -> None:
+    entries.remove(("joint_states", of(entries, "joint_states")[4]))
+    reason = refusal(tmp_path, entries)
+    assert "joint_positions on joint_states: no sample in the 0.02 s before the command at stamp 0.20" in reason
+
+
 def faster(entries: list[Logged], per_step: int) -> list[Logged]:
     """The same episode from a robot whose joint states come ``per_step`` times as often."""
     more: list[Logged] = []
