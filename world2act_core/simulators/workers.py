@@ -18,6 +18,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sized
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
@@ -232,6 +233,8 @@ class _Worker:
             target=_work, args=(theirs, index), name=f"world2act-worker-{index}", daemon=True
         )
         # Ctrl-C reaches the whole process group; the mask is inherited, so that only the parent answers to it.
+        # The tracker is started first because starting it lifts the mask.
+        resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self.process.start()
