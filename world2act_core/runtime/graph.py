@@ -266,9 +266,6 @@ def _real_arm_nodes(values: dict[str, str]) -> list[NodeSpec]:
         _with(node, parameters={**node.parameters, "use_sim_time": sim_time})
         for node in _brain(values, embodiment, "wall")
     ]
-    if _flag(values, "dry_run"):
-        dry = {embodiment.action.topic: f"dry_run/{embodiment.action.topic}"}
-        brain = [_with(node, remappings=dry) for node in brain]
     cameras = _camera_nodes(values, embodiment)
     recorder = _recorder(values)
     prompter: dict[str, Value] = {
@@ -280,8 +277,16 @@ def _real_arm_nodes(values: dict[str, str]) -> list[NodeSpec]:
         "time_limit_s": _seconds(values, "time_limit_s"),
         "wait_for": [node.name for node in [*brain, *cameras, *recorder]],
     }
-    return [NodeSpec("skill_prompter", "skill_prompter", parameters=prompter, essential=True),
-            *brain, *cameras, *recorder]  # fmt: skip
+    nodes = [
+        NodeSpec("skill_prompter", "skill_prompter", parameters=prompter, essential=True),
+        *brain,
+        *cameras,
+        *recorder,
+    ]
+    if not _flag(values, "dry_run"):
+        return nodes
+    topic = embodiment.action.topic
+    return [_with(node, remappings={topic: f"dry_run/{topic}"}) for node in nodes]
 
 
 GRAPHS = {

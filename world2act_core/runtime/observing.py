@@ -91,8 +91,9 @@ class ObservationBuffer:
         Args:
             monotonic: this machine's monotonic clock, seconds.
             now: the robot's clock, or None where it only advances with the arm (lockstep).
-            due: one stamped earlier than this (to within half a skew) is not wanted yet.
-            exact: nor is one stamped later (it is left over from before the clock began anew).
+            due: one stamped earlier than this is not wanted yet.
+            exact: only the one stamped ``due`` to within half a skew is wanted; a later one is left over from before
+                the clock began anew.
 
         Raises:
             ContractError: an image contradicts the contract.
@@ -104,7 +105,8 @@ class ObservationBuffer:
         found = latest_synchronised(self._embodiment, self._states, self._named_images())
         if isinstance(found, NotSynchronised):
             return Incomplete(found.reason, fault=True)
-        tolerance = 0.5 * self._embodiment.max_skew_s
+        # Nothing from before it is due: an action that left meanwhile would be unknown to whoever answers.
+        tolerance = 0.5 * self._embodiment.max_skew_s if exact else 1e-6
         if due is not None and (found.stamp < due - tolerance or (exact and found.stamp > due + tolerance)):
             return Incomplete("the next observation has not come yet", fault=False)
         cameras = self._embodiment.cameras

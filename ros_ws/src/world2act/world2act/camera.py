@@ -33,7 +33,7 @@ class CameraNode(World2ActNode):
 
     def configure(self) -> None:
         self._driver = open_camera(self._source, self._device, self._camera)
-        self._publisher = self.create_lifecycle_publisher(Image, self._camera.topic, IMAGE)
+        self._publisher = self.speak(Image, self._camera.topic, IMAGE)
 
     def activate(self) -> None:
         self._stop.clear()
@@ -62,7 +62,7 @@ class CameraNode(World2ActNode):
                     self.report(OK, "the recording is over", frames=frames)
                     return
                 stamp = self.get_clock().now().nanoseconds
-                self._publisher.publish(compose.image_message(frame, self._camera, stamp, make))
+                self.publish(self._publisher, compose.image_message(frame, self._camera, stamp, make))
                 frames += 1
                 self.report(OK, "delivering", frames=frames)
         except World2ActError as error:

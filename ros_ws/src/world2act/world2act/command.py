@@ -39,7 +39,7 @@ class CommandNode(World2ActNode):
         self._state_stamp: Any = None
 
     def configure(self) -> None:
-        self._publisher = self.create_lifecycle_publisher(ArmCommand, self._embodiment.action.topic, COMMAND)
+        self._publisher = self.speak(ArmCommand, self._embodiment.action.topic, COMMAND)
 
     def activate(self) -> None:
         if self._clock_kind == "wall":
@@ -47,7 +47,7 @@ class CommandNode(World2ActNode):
             self._commander: Any = self._wall
         else:
             self._wall, self._commander = None, LockstepCommander(self._embodiment, self._hold_after_s)
-            self._timer = self.create_timer(0.1, self._poll)
+            self.every(0.1, self._poll)
         self.listen(SkillPrompt, SKILL_PROMPT_TOPIC, self._on_prompt, LATCHED)
         self.listen(ActionChunkMessage, ACTION_CHUNK_TOPIC, self._on_chunk, COMMAND)
         topic, kind = next(iter(state_topics(self._embodiment).items()))
@@ -60,8 +60,6 @@ class CommandNode(World2ActNode):
         if self._thread is not None:
             self._thread.stop()
             self._thread = None
-        else:
-            self.destroy_timer(self._timer)
 
     def _on_prompt(self, prompt: SkillPrompt) -> None:
         with self._lock:
@@ -96,8 +94,6 @@ class CommandNode(World2ActNode):
         self._publish(answer, now_ns)
 
     def _publish(self, answer: Answer, stamp_ns: int) -> None:
-        if not self.context.ok():
-            return
         command = answer.command
         missed = self._thread.missed if self._thread else 0
         if isinstance(command, Track):
@@ -106,7 +102,7 @@ class CommandNode(World2ActNode):
         else:
             message = compose.hold_command(command.reason, stamp_ns, make=make)
             self.report(WARN, f"holding: {command.reason}", missed_deadlines=missed)
-        self._publisher.publish(message)
+        self.publish(self._publisher, message)
 
 
 def arrival(message: ActionChunkMessage) -> Arrival:

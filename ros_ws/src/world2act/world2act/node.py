@@ -12,12 +12,16 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
+from std_srvs.srv import Trigger
 
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.episodes import compose
 from world2act_core.errors import World2ActError
+
+RCLError = rclpy_implementation.RCLError
 
 
 def _qos(reliable: bool, depth: int, latched: bool = False) -> QoSProfile:
@@ -54,8 +58,9 @@ make = compose.rclpy_make(message_class)
 class World2ActNode(LifecycleNode):
     """A lifecycle node whose subclass fills in ``configure``, ``activate``, ``deactivate`` and ``cleanup``.
 
-    Subscriptions made with ``listen`` live while the node is active. A World2ActError in a callback is logged and shown
-    in the diagnostics; it never becomes a guessed value.
+    Subscriptions made with ``listen`` and timers made with ``every`` live while the node is active. A World2ActError in
+    a callback is logged and shown in the diagnostics; it never becomes a guessed value. ``~/ready`` says whether the
+    node is active and connected, so that nothing begins while a first message could still be lost.
 
     Attributes:
         exit_code: what the process ends with.
@@ -65,11 +70,14 @@ class World2ActNode(LifecycleNode):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.exit_code, self.done, self.active = 0, False, False
-        self._listening: list[Any] = []
+        self._listening: list[tuple[Any, bool]] = []
+        self._speaking: list[Any] = []
+        self._ticking: list[Any] = []
         self._status, self._status_values = (OK, "not configured"), {}
         self._autostart = self.parameter("autostart", True, "configure and activate by itself")
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", EVENT)
         self.create_timer(1.0, self._publish_diagnostics)
+        self.create_service(Trigger, "~/ready", self._on_ready)
 
     # --- to be filled in -------------------------------------------------------------------------------------------
     def configure(self) -> None:
@@ -103,9 +111,50 @@ class World2ActNode(LifecycleNode):
         return load_embodiment(self.parameter("robot", "libero_panda", "embodiment: shipped name or YAML file"))
 
     # --- messages --------------------------------------------------------------------------------------------------
+    def speak(self, kind: Any, topic: str, qos: QoSProfile) -> Any:
+        """A publisher that is silent while the node is not active."""
+        publisher = self.create_lifecycle_publisher(kind, topic, qos)
+        self._speaking.append(publisher)
+        return publisher
+
+    def publish(self, publisher: Any, message: Any) -> None:
+        """Publish from a thread of one's own: at the end of the process the context may go at any moment."""
+        try:
+            publisher.publish(message)
+        except RCLError:
+            if self.context.ok():
+                raise
+
     def listen(self, kind: Any, topic: str, callback: Callable[[Any], None], qos: QoSProfile) -> None:
-        """Subscribe while the node is active."""
-        self._listening.append(self.create_subscription(kind, topic, self._guard(callback), qos))
+        """Subscribe while the node is active; somebody must publish there before the node is ready."""
+        self._listening.append((self.create_subscription(kind, topic, self._guard(callback), qos), True))
+
+    def listen_raw(self, kind: Any, topic: str, callback: Callable[..., None], qos: QoSProfile, needed: bool) -> None:
+        """Subscribe to serialised messages with their information; ``needed``: the node is not ready without them."""
+        self._listening.append((self.create_subscription(kind, topic, callback, qos, raw=True), needed))
+
+    def not_ready(self) -> str:
+        """Why a task must not begin yet, or ""."""
+        if not self.active:
+            return f"not active: {self._status[1]}"
+        for subscription, needed in self._listening:
+            topic = subscription.topic_name
+            if subscription.get_publisher_count() < max(self.count_publishers(topic), int(needed)):
+                return f"nobody publishes {topic} yet"
+        for publisher in self._speaking:
+            if publisher.get_subscription_count() < self.count_subscribers(publisher.topic_name):
+                return f"a reader of {publisher.topic_name} is not connected yet"
+        return ""
+
+    def _on_ready(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.message = self.not_ready()
+        response.success = not response.message
+        return response
+
+    def every(self, seconds: float, callback: Callable[[], Any]) -> None:
+        """Call back while the node is active."""
+        guarded = self._guard(lambda _: callback())
+        self._ticking.append(self.create_timer(seconds, lambda: guarded(None)))
 
     def _guard(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
         def guarded(message: Any) -> None:
@@ -167,7 +216,9 @@ class World2ActNode(LifecycleNode):
     def _quiet(self) -> None:
         self.active = False
         while self._listening:
-            self.destroy_subscription(self._listening.pop())
+            self.destroy_subscription(self._listening.pop()[0])
+        while self._ticking:
+            self.destroy_timer(self._ticking.pop())
 
     def _transition(self, work: Callable[[], None], now: str) -> TransitionCallbackReturn:
         try:

@@ -58,7 +58,7 @@ class PolicyNode(World2ActNode):
 
     def configure(self) -> None:
         self._policy = open_policy(self._address, self._embodiment)
-        self._publisher = self.create_lifecycle_publisher(ActionChunkMessage, ACTION_CHUNK_TOPIC, COMMAND)
+        self._publisher = self.speak(ActionChunkMessage, ACTION_CHUNK_TOPIC, COMMAND)
 
     def activate(self) -> None:
         # In lockstep the arm waits for the policy, so the age of a message says nothing until the arm repeats itself.
@@ -73,10 +73,7 @@ class PolicyNode(World2ActNode):
             self.listen(Image, self._embodiment.cameras[name].topic, callback, IMAGE)
         if not self._lockstep:
             self.listen(ArmCommand, self._embodiment.action.topic, self._on_command, COMMAND)
-        self._timer = self.create_timer(0.2, self._on_timer)
-
-    def deactivate(self) -> None:
-        self.destroy_timer(self._timer)
+        self.every(0.2, self._on_timer)
 
     def _on_prompt(self, prompt: SkillPrompt) -> None:
         before, self._prompt = self._prompt, prompt

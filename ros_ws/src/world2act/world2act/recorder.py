@@ -38,16 +38,15 @@ class RecorderNode(World2ActNode):
             raise World2ActError("recorder has no folder: set the parameter folder, or the launch argument record")
         self._writer = BagWriter(self._folder, self._embodiment, compress=self._compress)
         self._writer.__enter__()
-        sensors = {*state_topics(self._embodiment), *(camera.topic for camera in self._embodiment.cameras.values())}
+        cameras = {camera.topic for camera in self._embodiment.cameras.values()}
+        sensors = {*state_topics(self._embodiment), *cameras}
         for topic, kind in recorded_topics(self._embodiment).items():
             callback = functools.partial(self._on_message, topic, kind)
             qos = RECORD_SENSOR if topic in sensors else RECORD
-            subscription = self.create_subscription(message_class(kind), topic, callback, qos, raw=True)
-            self._listening.append(subscription)
-        self._timer = self.create_timer(0.1, self._write_settled)
+            self.listen_raw(message_class(kind), topic, callback, qos, needed=topic not in cameras)
+        self.every(0.1, self._write_settled)
 
     def deactivate(self) -> None:
-        self.destroy_timer(self._timer)
         self.cleanup()
 
     def cleanup(self) -> None:

@@ -56,23 +56,20 @@ class SimArmNode(World2ActNode):
         self._simulator = LiberoSimulator(suite, int(task))
         if self._simulator.embodiment.name != self._embodiment.name:
             raise World2ActError(f"LIBERO simulates a {self._simulator.embodiment.name}, not a {self._embodiment.name}")
-        self._events = self.create_lifecycle_publisher(EpisodeEvent, EPISODE_EVENT_TOPIC, EVENT)
+        self._events = self.speak(EpisodeEvent, EPISODE_EVENT_TOPIC, EVENT)
         topics = state_topics(self._embodiment)
-        self._outputs = {
-            topic: self.create_lifecycle_publisher(message_class(kind), topic, STATE) for topic, kind in topics.items()
-        }
+        self._outputs = {topic: self.speak(message_class(kind), topic, STATE) for topic, kind in topics.items()}
         for name in self._cameras:
             topic = self._embodiment.cameras[name].topic
-            self._outputs[topic] = self.create_lifecycle_publisher(Image, topic, IMAGE)
+            self._outputs[topic] = self.speak(Image, topic, IMAGE)
         self._service = self.create_service(ResetArm, "reset_arm", self._on_reset)
 
     def activate(self) -> None:
         self.listen(ArmCommand, self._embodiment.action.topic, self._on_command, COMMAND)
         self.listen(SkillPrompt, SKILL_PROMPT_TOPIC, self._on_prompt, LATCHED)
-        self._timer = self.create_timer(0.2, self._repeat)
+        self.every(0.2, self._repeat)
 
     def deactivate(self) -> None:
-        self.destroy_timer(self._timer)
         self._progress = None
 
     def cleanup(self) -> None:

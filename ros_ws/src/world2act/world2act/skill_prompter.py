@@ -13,8 +13,6 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from lifecycle_msgs.msg import State
-from lifecycle_msgs.srv import GetState
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import MultiThreadedExecutor
@@ -67,20 +65,21 @@ class SkillPrompterNode(World2ActNode):
             "time_limit_s", 60.0, "longest task; a simulated arm keeps its own count", 0.1, 1e5
         )
         self._hold_limit_s = self.parameter("hold_limit_s", 15.0, "a task whose arm holds this long failed", 0.1, 1e5)
-        self._wait_for = self.parameter("wait_for", [], "nodes that must be active before a task begins")
+        self._wait_for = self.parameter("wait_for", [], "nodes that must be ready before a task begins")
         self._group = ReentrantCallbackGroup()
         self._task: _Task | None = None
         self._lock = threading.Lock()
 
     def configure(self) -> None:
         group = self._group
-        self._prompts = self.create_lifecycle_publisher(SkillPrompt, SKILL_PROMPT_TOPIC, LATCHED)
-        self._states = {name: self.create_client(GetState, f"{name}/get_state", callback_group=group)
-                        for name in self._wait_for}  # fmt: skip
+        self._prompts = self.speak(SkillPrompt, SKILL_PROMPT_TOPIC, LATCHED)
+        self._ready = {
+            name: self.create_client(Trigger, f"{name}/ready", callback_group=group) for name in self._wait_for
+        }
         if self._has_simulator:
             self._reset_arm = self.create_client(ResetArm, "reset_arm", callback_group=group)
         else:
-            self._events = self.create_lifecycle_publisher(EpisodeEvent, EPISODE_EVENT_TOPIC, EVENT)
+            self._events = self.speak(EpisodeEvent, EPISODE_EVENT_TOPIC, EVENT)
         self.create_service(Trigger, "~/stop", self._on_stop, callback_group=group)
         self.create_service(Trigger, "~/start", self._on_start, callback_group=group)
         self._server = ActionServer(
@@ -178,8 +177,8 @@ class SkillPrompterNode(World2ActNode):
 
     def _begin(self, task: _Task) -> str:
         """Everything is ready, the episode has begun; returns the instruction."""
-        for name, client in self._states.items():
-            self._await_active(name, client, task)
+        for name, client in self._ready.items():
+            self._await_ready(name, client, task)
         request = task.request
         if not self._has_simulator:
             if not request.task:
@@ -204,18 +203,16 @@ class SkillPrompterNode(World2ActNode):
             "source": task.request.source,
         }
 
-    def _await_active(self, name: str, client: Any, task: _Task) -> None:
+    def _await_ready(self, name: str, client: Any, task: _Task) -> None:
         deadline = time.monotonic() + READY_WITHIN_S
         while True:
-            state = self._call(client, GetState.Request(), f"{name}/get_state", deadline - time.monotonic())
-            if state.current_state.id == State.PRIMARY_STATE_ACTIVE:
+            answer = self._call(client, Trigger.Request(), f"{name}/ready", deadline - time.monotonic())
+            if answer.success:
                 return
-            if self._pause(task.changed, 0.1) and task.stop_reason:
+            if self._pause(task.changed, 0.05) and task.stop_reason:
                 raise World2ActError(f"stopped before the task began: {task.stop_reason}")
             if time.monotonic() > deadline:
-                raise World2ActError(
-                    f"node {name} is {state.current_state.label}, not active, after {READY_WITHIN_S} s"
-                )
+                raise World2ActError(f"node {name} is not ready after {READY_WITHIN_S:g} s: {answer.message}")
 
     def _call(self, client: Any, request: Any, name: str, timeout_s: float) -> Any:
         """Call a service from this thread; the executor's other threads deliver the reply."""
@@ -242,7 +239,8 @@ class SkillPrompterNode(World2ActNode):
 
     def _prompt(self, task: _Task, instruction: str, skill: str) -> None:
         stamp = fields.seconds_to_ns(task.start_stamp)
-        self._prompts.publish(compose.skill_prompt(task.episode_id, instruction, skill, 0, 1, stamp, make))
+        prompt = compose.skill_prompt(task.episode_id, instruction, skill, 0, 1, stamp, make)
+        self.publish(self._prompts, prompt)
 
     def _wait(self, task: _Task, goal: Any | None, instruction: str) -> str:
         """Until the task is over; returns why, or "" where the arm's END says it."""

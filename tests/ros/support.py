@@ -1,0 +1,147 @@
+"""What the ROS tests share: a probe that waits for conditions, graphs as real processes, a stand-in for an arm."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from world2act_core.embodiment import Embodiment
+from world2act_core.episodes import compose
+from world2act_core.runtime.graph import Graph, NodeSpec, dds_environment
+from world2act_core.runtime.processes import GraphProcesses
+from world2act_core.types import Episode
+
+
+class Probe:
+    """A node that listens and speaks for a test."""
+
+    def __init__(self, domain: int) -> None:
+        import rclpy
+        from rclpy.executors import SingleThreadedExecutor
+
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=domain)
+        self.node = rclpy.create_node("probe", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.heard: dict[str, list[Any]] = defaultdict(list)
+
+    def listen(self, kind: Any, topic: str, qos: Any) -> None:
+        self.node.create_subscription(kind, topic, self.heard[topic].append, qos)
+
+    def wait(self, condition: Callable[[], Any], seconds: float, what: str) -> Any:
+        """Spin until the condition holds; returns its value."""
+        deadline = time.monotonic() + seconds
+        while not (value := condition()):
+            assert time.monotonic() < deadline, f"{what}: did not happen within {seconds} s"
+            self.executor.spin_once(timeout_sec=0.02)
+        return value
+
+    def spin(self, seconds: float) -> None:
+        """Listen for a while, to see that something does not happen."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self.executor.spin_once(timeout_sec=min(left, 0.02))
+
+    def wait_ready(self, name: str, seconds: float = 30.0) -> None:
+        """Until a node is active and connected to everything that is there."""
+        from std_srvs.srv import Trigger
+
+        client = self.node.create_client(Trigger, f"/{name}/ready")
+        self.wait(client.service_is_ready, seconds, f"{name} is there")
+
+        def ready() -> bool:
+            return bool(self.wait_for_reply(client, Trigger.Request(), seconds).success)
+
+        self.wait(ready, seconds, f"{name} is ready")
+        self.node.destroy_client(client)
+
+    def wait_for_reply(self, client: Any, request: Any, seconds: float) -> Any:
+        """Call a service."""
+        future = client.call_async(request)
+        self.wait(future.done, seconds, f"{client.srv_name} answers")
+        return future.result()
+
+    def diagnosis(self, name: str) -> str:
+        """The last message in the diagnostics of a node."""
+        found = [s.message for array in self.heard["/diagnostics"] for s in array.status if s.name == name]
+        return found[-1] if found else ""
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.node.destroy_node()
+        self.context.try_shutdown()
+
+
+@contextmanager
+def running(graph: Graph, domain: int) -> Iterator[tuple[GraphProcesses, io.StringIO]]:
+    """A graph as processes in a domain; what they said is shown if the test fails."""
+    before = os.environ.get("ROS_DOMAIN_ID")
+    os.environ["ROS_DOMAIN_ID"] = str(domain)
+    output = io.StringIO()
+    try:
+        with GraphProcesses(graph, output) as processes:
+            yield processes, output
+    finally:
+        if before is None:
+            del os.environ["ROS_DOMAIN_ID"]
+        else:
+            os.environ["ROS_DOMAIN_ID"] = before
+        print(output.getvalue())
+
+
+def single(executable: str, **parameters: Any) -> Graph:
+    """A graph of one node."""
+    return Graph("single", (NodeSpec(executable, executable, parameters=parameters, env=dds_environment()),))
+
+
+def make_episode(embodiment: Embodiment, steps: int = 16, episode_id: str = "made") -> Episode:
+    """A synthetic episode with both cameras and actions that differ from step to step."""
+    rng = np.random.default_rng(0)
+    frames = np.arange(0, steps + 1, embodiment.chunk_length)
+    size = {name: (len(frames), c.height, c.width, 3) for name, c in embodiment.cameras.items()}
+    return Episode(
+        episode_id=episode_id,
+        task="put the bowl on the plate",
+        embodiment=embodiment.name,
+        stamps=np.arange(steps + 1) * embodiment.step_s,
+        state={n: np.full((steps + 1, s.size), 0.1, np.float32) for n, s in embodiment.state.items()},
+        actions=rng.uniform(-0.5, 0.5, (steps, embodiment.action.size)).astype(np.float32),
+        frame_steps=frames,
+        images={name: np.zeros(shape, np.uint8) for name, shape in size.items()},
+    )
+
+
+class FakeArm:
+    """A test's stand-in for cameras and joint states of an embodiment."""
+
+    def __init__(self, probe: Probe, embodiment: Embodiment, with_cameras: bool = True) -> None:
+        from world2act.node import IMAGE, STATE, make, message_class
+        from world2act.topics import state_topics
+
+        self._embodiment, self._make = embodiment, make
+        create = probe.node.create_publisher
+        topics = {topic: (message_class(kind), STATE) for topic, kind in state_topics(embodiment).items()}
+        image = message_class("sensor_msgs/msg/Image")
+        if with_cameras:
+            topics.update({camera.topic: (image, IMAGE) for camera in embodiment.cameras.values()})
+        self.publishers = {topic: create(kind, topic, qos) for topic, (kind, qos) in topics.items()}
+
+    def show_state(self, stamp: float) -> None:
+        state = {name: np.full(s.size, 0.1, np.float32) for name, s in self._embodiment.state.items()}
+        for topic, message in compose.state_messages(self._embodiment, state, round(stamp * 1e9), self._make):
+            self.publishers[topic].publish(message)
+
+    def show_images(self, stamp: float, *cameras: str) -> None:
+        for name in cameras:
+            camera = self._embodiment.cameras[name]
+            image = np.zeros((camera.height, camera.width, 3), np.uint8)
+            message = compose.image_message(image, camera, round(stamp * 1e9), self._make)
+            self.publishers[camera.topic].publish(message)

@@ -1,0 +1,92 @@
+"""The graph of a robot by the wall clock: camera nodes, a fake arm, a replayed policy, a bag at the end."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from std_srvs.srv import Trigger
+
+from tests.ros.support import FakeArm, make_episode, running
+from world2act.node import EVENT, RECORD
+from world2act_core.embodiment import Embodiment, load_embodiment
+from world2act_core.episodes import BagWriter, read_bag
+from world2act_core.runtime.graph import describe
+from world2act_interfaces.msg import ArmCommand, EpisodeEvent
+
+
+@pytest.fixture
+def robot(tmp_path: Path) -> Embodiment:
+    """A Panda with small cameras, as its own contract file."""
+    shipped = Path(load_embodiment.__code__.co_filename).parent / "files" / "libero_panda.yaml"
+    contract = yaml.safe_load(shipped.read_text())
+    contract["name"] = "bench_arm"
+    for camera in contract["cameras"].values():
+        camera.update(rate_hz=30, rotation_deg=180)
+    contract["max_skew_s"] = 0.045  # this machine may be busy
+    path = tmp_path / "bench_arm.yaml"
+    path.write_text(yaml.safe_dump(contract))
+    return load_embodiment(path)
+
+
+def a_video(path: Path, seconds: float, rate_hz: float) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), rate_hz, (128, 128))
+    for _ in range(round(seconds * rate_hz)):
+        writer.write(np.full((128, 128, 3), (255, 0, 0), np.uint8))  # OpenCV's blue
+    writer.release()
+    return path
+
+
+def test_a_task_runs_holds_when_stopped_and_is_recorded(
+    probe: Any, domain: int, robot: Embodiment, tmp_path: Path
+) -> None:
+    with BagWriter(tmp_path / "made", robot) as writer:
+        writer.write_episode(make_episode(robot, steps=40))
+    video = a_video(tmp_path / "camera.avi", 60, 30)
+    arguments = {
+        "robot": str(tmp_path / "bench_arm.yaml"),
+        "policy": f"replay:{tmp_path / 'made'}",
+        "cameras": f"agentview=usb:{video},wrist=usb:{video}",
+        "task": "put the bowl on the plate",
+        "record": str(tmp_path / "live"),
+        "dry_run": "true",
+    }
+    probe.listen(ArmCommand, "dry_run/arm_command", RECORD)
+    probe.listen(EpisodeEvent, "episode_event", EVENT)
+    commands: list[ArmCommand] = probe.heard["dry_run/arm_command"]
+    arm = FakeArm(probe, robot, with_cameras=False)
+    probe.node.create_timer(0.02, lambda: arm.show_state(time.time()))
+    start, stop = (probe.node.create_client(Trigger, f"skill_prompter/{name}") for name in ("start", "stop"))
+    with running(describe("real_arm").build(arguments), domain) as (processes, output):
+        probe.wait(start.service_is_ready, 30, "skill_prompter")
+        assert probe.wait_for_reply(start, Trigger.Request(), 10).success
+        probe.wait(lambda: {c.chunk for c in commands if c.mode == ArmCommand.TRACK} >= {1, 2, 3, 4}, 30, "four chunks")
+        assert probe.wait_for_reply(stop, Trigger.Request(), 10).success
+        probe.wait(lambda: commands[-1].reason == "no episode is running", 5, "the hold after the stop")
+        ended = probe.wait(lambda: [e for e in probe.heard["episode_event"] if e.event == 1], 5, "END")[0]
+        assert ended.reason == "cancelled"
+        assert not probe.node.count_publishers("arm_command"), "a dry run must not reach the arm"
+        processes.interrupt()
+        assert processes.wait() == 0, output.getvalue()
+    tracks = [c for c in commands if c.mode == ArmCommand.TRACK and c.chunk == 1]
+    assert [c.step for c in tracks] == [0, 1, 2, 3], "a chunk's first steps were skipped"
+    raw = read_bag(tmp_path / "live", robot, with_actions=False)
+    assert [episode.task for episode in raw.episodes] == ["put the bowl on the plate"], raw.refused
+    frame = raw.episodes[0].images["wrist"][0]
+    assert frame.shape == (128, 128, 3) and frame[..., 2].mean() > 200 and frame[..., 0].mean() < 50, "RGB, not BGR"
+
+
+def test_a_missing_camera_is_one_sentence(domain: int, robot: Embodiment, tmp_path: Path) -> None:
+    arguments = {"robot": str(tmp_path / "bench_arm.yaml"), "policy": "replay:x", "cameras": "wrist=usb:/dev/nowhere"}
+    graph = describe("real_arm").build(arguments)
+    camera = next(node for node in graph.nodes if node.executable == "camera")
+    with running(type(graph)("camera", (camera,)), domain) as (processes, output):
+        assert processes.running[0].process.wait(30) == 1
+        processes.running[0].reader.join()
+    assert "'/dev/nowhere' cannot be opened as a camera or video file" in output.getvalue()
+    assert "Traceback" not in output.getvalue()

@@ -1,0 +1,53 @@
+"""The recorder says when it cannot record, and keeps what it has when it is ended."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.ros.support import FakeArm, running, single
+from world2act.node import COMMAND, EVENT, make
+from world2act_core.embodiment import Embodiment
+from world2act_core.episodes import compose, read_bag
+from world2act_interfaces.msg import ArmCommand, EpisodeEvent
+
+
+def test_an_existing_folder_is_never_overwritten(domain: int, tmp_path: Path) -> None:
+    with running(single("recorder", folder=str(tmp_path)), domain) as (processes, output):
+        assert processes.running[0].process.wait(30) == 1
+        processes.running[0].reader.join()
+    assert f"{tmp_path} exists already" in output.getvalue() and "Traceback" not in output.getvalue()
+
+
+def test_an_interrupted_recording_is_closed_and_readable(
+    probe: Any, domain: int, panda: Embodiment, tmp_path: Path
+) -> None:
+    bag = tmp_path / "bag"
+    arm = FakeArm(probe, panda)
+    events = probe.node.create_publisher(EpisodeEvent, "episode_event", EVENT)
+    commands = probe.node.create_publisher(ArmCommand, "arm_command", COMMAND)
+    for topic, kind in (("skill_prompt", "SkillPrompt"), ("action_chunk", "ActionChunk")):
+        probe.node.create_publisher(getattr(__import__("world2act_interfaces.msg").msg, kind), topic, 1)
+    about = {"episode_id": "e", "task": "t", "embodiment": panda.name}
+    with running(single("recorder", folder=str(bag)), domain) as (processes, _):
+        probe.wait_ready("recorder")
+        events.publish(compose.episode_event(compose.START, 0, make=make, **about))
+        for step in range(9):
+            stamp = step * 50_000_000
+            arm.show_state(step * 0.05)
+            if step % 4 == 0:
+                arm.show_images(step * 0.05, *panda.cameras)
+            if step < 8:
+                commands.publish(compose.track_command([0.1 * step] * 7, stamp, make=make))
+            time.sleep(0.01)
+        events.publish(compose.episode_event(compose.END, 8 * 50_000_000, success=True, make=make, **about))
+        probe.spin(0.2)
+        process = processes.running[0].process
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+    assert (bag / "metadata.yaml").is_file()
+    (episode,) = read_bag(bag, panda).episodes
+    assert episode.steps == 8 and list(episode.frame_steps) == [0, 4, 8] and episode.success
+    assert episode.actions is not None and abs(episode.actions[3, 0] - 0.3) < 1e-6

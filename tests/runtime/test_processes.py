@@ -1,0 +1,148 @@
+"""The runner starts a graph as processes and leaves none behind, however it ends."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from world2act_core.errors import MissingExtraError
+from world2act_core.runtime import processes
+from world2act_core.runtime.graph import Graph, NodeSpec
+from world2act_core.runtime.processes import GraphProcesses, command_line, run_graph
+
+SLEEPER = "import time\nprint('here', flush=True)\ntime.sleep(60)"
+STUBBORN = f"import signal\n[signal.signal(s, signal.SIG_IGN) for s in (2, 15)]\n{SLEEPER}"
+FAILING = "import sys, time\ntime.sleep(0.3)\nprint('disk full')\nsys.exit(3)"
+FINISHING = "import time\ntime.sleep(0.3)"
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A ROS prefix with one package whose executables are small scripts; no ROS is needed."""
+    folder = tmp_path / "lib" / "fake"
+    folder.mkdir(parents=True)
+    scripts = {"sleeper": SLEEPER, "stubborn": STUBBORN, "failing": FAILING, "finishing": FINISHING}
+    for name, body in scripts.items():
+        path = folder / name
+        path.write_text(f"#!{sys.executable} -S\n{body}\n")
+        path.chmod(0o755)
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
+    grace = {signal.SIGINT: 0.5, signal.SIGTERM: 0.3, signal.SIGKILL: 2.0}
+    monkeypatch.setattr(processes, "GRACE_S", grace)
+    return tmp_path
+
+
+def node(executable: str, essential: bool = False) -> NodeSpec:
+    return NodeSpec(executable, executable, package="fake", essential=essential)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(condition: object, seconds: float = 10.0) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
+
+
+def test_an_essential_node_that_fails_ends_all_and_gives_the_exit_code(package: Path) -> None:
+    output = io.StringIO()
+    with GraphProcesses(Graph("g", (node("sleeper"), node("failing", essential=True))), output) as running:
+        pids = [entry.process.pid for entry in running.running]
+        assert running.wait() == 3
+    assert not any(is_alive(pid) for pid in pids)
+    assert (
+        "[failing] disk full" in output.getvalue() and "[world2act] failing ended with exit code 3" in output.getvalue()
+    )
+
+
+def test_a_node_that_is_not_essential_may_die_but_is_remembered(package: Path) -> None:
+    output = io.StringIO()
+    graph = Graph("g", (node("failing"), node("sleeper")))
+    with GraphProcesses(graph, output) as running:
+        wait_until(lambda: running.running[0].process.poll() is not None)
+        assert is_alive(running.running[1].process.pid)
+        running.interrupt()
+        assert running.wait() == 3
+
+
+def test_an_essential_node_that_finishes_well_ends_all_well(package: Path) -> None:
+    """A sleeper ended by SIGINT dies of KeyboardInterrupt; a graph that ended as planned reports what is wrong."""
+    assert run_graph(Graph("g", (node("finishing", essential=True),)), io.StringIO()) == 0
+
+
+def test_a_node_that_ignores_polite_signals_is_killed(package: Path) -> None:
+    output = io.StringIO()
+    with GraphProcesses(Graph("g", (node("stubborn"), node("finishing", essential=True))), output) as running:
+        wait_until(lambda: "here" in output.getvalue())
+        pid = running.running[0].process.pid
+        assert running.wait() == 128 + signal.SIGKILL
+    assert not is_alive(pid)
+
+
+def test_nodes_do_not_outlive_a_killed_parent(package: Path) -> None:
+    program = (
+        "from world2act_core.runtime.graph import Graph, NodeSpec\n"
+        "from world2act_core.runtime import processes\n"
+        "processes.REAPER_GRACE_S = 0.5\n"
+        "nodes = tuple(NodeSpec(n, n, package='fake') for n in ('sleeper', 'stubborn'))\n"
+        "with processes.GraphProcesses(Graph('g', nodes)) as running:\n"
+        "    print('PIDS', *[e.process.pid for e in running.running], flush=True)\n"
+        "    running.wait()\n"
+    )
+    root = Path(processes.__file__).parents[2]
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=root)
+    assert parent.stdout is not None
+    seen: list[str] = []
+    pids: list[int] = []
+    while not pids or sum("here" in line for line in seen) < 2:
+        seen.append(parent.stdout.readline())
+        assert seen[-1], f"the parent ended: {seen}"
+        if seen[-1].startswith("PIDS"):
+            pids = [int(text) for text in seen[-1].split()[1:]]
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not any(is_alive(pid) for pid in pids))
+    parent.stdout.close()
+
+
+def test_ctrl_c_is_an_orderly_end(package: Path) -> None:
+    graph = Graph("g", (node("sleeper"),))
+    output = io.StringIO()
+
+    class Interrupts(io.StringIO):
+        def write(self, text: str) -> int:
+            if "here" in text:
+                os.kill(os.getpid(), signal.SIGINT)
+            return output.write(text)
+
+    before = signal.getsignal(signal.SIGINT)
+    run_graph(graph, Interrupts())
+    assert "interrupted; ending every node" in output.getvalue()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_parameters_remappings_and_namespace_reach_the_command_line(package: Path) -> None:
+    spec = NodeSpec("sleeper", "n", "left", "fake", {"a": "true"}, "/p.yaml", {"arm_command": "dry_run/arm_command"})
+    line = command_line(spec, Path("/x.yaml"))
+    assert line[1:] == ["--ros-args", "-r", "__node:=n", "--params-file", "/x.yaml", "-r", "__ns:=/left",
+                        "--params-file", "/p.yaml", "-r", "arm_command:=dry_run/arm_command"]  # fmt: skip
+    assert processes.parameter_yaml(spec) == '{"/left/n": {"ros__parameters": {"a": "true"}}}'
+
+
+def test_a_package_that_is_not_built_is_one_sentence(package: Path) -> None:
+    with pytest.raises(MissingExtraError, match="fake/nothing is not installed; 'make setup'"):
+        command_line(NodeSpec("nothing", "n", package="fake"), Path("/x.yaml"))

@@ -1,0 +1,67 @@
+"""An episode ends at a chunk boundary; deadlines are absolute."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from world2act_core.runtime.deadline import Deadlines, DeadlineThread
+from world2act_core.runtime.progress import EpisodeProgress
+from world2act_core.types import Skill
+
+
+def test_success_is_latched_and_the_running_chunk_finished() -> None:
+    progress = EpisodeProgress(4, 100)
+    assert [progress.advance(solved) for solved in (False, True, False, False)] == ["", "", "", "success"]
+
+
+def test_the_horizon_ends_it_when_no_whole_chunk_is_left() -> None:
+    progress = EpisodeProgress(4, 10)
+    assert [progress.advance(False) for _ in range(8)][-1] == "time limit"
+
+
+def test_skills_last_until_the_next_prompt() -> None:
+    progress = EpisodeProgress(4, 100)
+    progress.prompt("reach")
+    for _ in range(4):
+        progress.advance(False)
+    progress.prompt("reach")
+    progress.prompt("grasp")
+    progress.advance(False)
+    assert progress.skills() == (Skill("reach", 0, 4), Skill("grasp", 4, 5))
+
+
+def test_deadlines_do_not_drift_and_count_what_was_missed() -> None:
+    deadlines = Deadlines(0.1, 0.0)
+    assert not deadlines.reached(0.09)
+    assert deadlines.reached(0.13) and abs(deadlines.remaining(0.13) - 0.07) < 1e-9
+    assert deadlines.reached(0.45) and deadlines.missed == 2
+    assert abs(deadlines.remaining(0.45) - 0.05) < 1e-9
+
+
+def test_a_failing_tick_ends_the_loop_and_is_kept() -> None:
+    failed = threading.Event()
+
+    def tick() -> None:
+        failed.set()
+        raise ValueError("broken")
+
+    loop = DeadlineThread(0.01, tick)
+    loop.start()
+    assert failed.wait(5)
+    loop.stop()
+    assert isinstance(loop.error, ValueError)
+
+
+def test_the_loop_keeps_its_pace() -> None:
+    ticks: list[float] = []
+    loop = DeadlineThread(0.02, lambda: ticks.append(time.monotonic()))
+    began = time.monotonic()
+    loop.start()
+    while len(ticks) < 25:
+        assert time.monotonic() < began + 10
+        time.sleep(0.01)
+    loop.stop()
+    ahead = min(tick - began - 0.02 * (index + 1) for index, tick in enumerate(ticks))
+    assert ahead > -0.005, "a tick came before its deadline"
+    assert len(ticks) + loop.missed >= int((ticks[-1] - began) / 0.02) - 1
