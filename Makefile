@@ -5,7 +5,7 @@
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
-setup: ## make .venv, install ROS 2 and everything else, build ros_ws (about 3 minutes once, 5 GB)
+setup: ## make .venv, install ROS 2 and everything else, build ros_ws (about 3 minutes once, 3.5 GB)
 	@scripts/setup
 
 demo: setup ## the whole loop on this machine: bags, training, evaluation, deployment over ROS 2, report
