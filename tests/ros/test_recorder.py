@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tests.ros.support import FakeArm, running, single
 from world2act.node import COMMAND, EVENT, make
 from world2act_core.embodiment import Embodiment
@@ -30,7 +32,7 @@ def test_an_interrupted_recording_is_closed_and_readable(
     commands = probe.node.create_publisher(ArmCommand, "arm_command", COMMAND)
     for topic, kind in (("skill_prompt", "SkillPrompt"), ("action_chunk", "ActionChunk")):
         probe.node.create_publisher(getattr(__import__("world2act_interfaces.msg").msg, kind), topic, 1)
-    about = {"episode_id": "e", "task": "t", "embodiment": panda.name}
+    about: dict[str, Any] = {"episode_id": "e", "task": "t", "embodiment": panda.name}
     with running(single("recorder", folder=str(bag)), domain) as (processes, _):
         probe.wait_ready("recorder")
         events.publish(compose.episode_event(compose.START, 0, make=make, **about))
@@ -40,7 +42,7 @@ def test_an_interrupted_recording_is_closed_and_readable(
             if step % 4 == 0:
                 arm.show_images(step * 0.05, *panda.cameras)
             if step < 8:
-                commands.publish(compose.track_command([0.1 * step] * 7, stamp, make=make))
+                commands.publish(compose.track_command(np.full(7, 0.1 * step), stamp, make=make))
             time.sleep(0.01)
         events.publish(compose.episode_event(compose.END, 8 * 50_000_000, success=True, make=make, **about))
         probe.spin(0.2)

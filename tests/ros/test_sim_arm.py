@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +95,23 @@ def test_a_killed_policy_leaves_the_arm_holding_with_a_reason(probe: Any, domain
         assert (end.reason, end.outcome) == ("cancelled", EpisodeEvent.OUTCOME_UNKNOWN)
 
 
-def test_a_start_of_another_scene_is_refused_with_one_sentence(domain: int, made_bag: Path) -> None:
-    arguments = {"policy": f"replay:{made_bag}", "starts": "libero_goal/3/i0"}
-    with running(describe("sim_arm").build(arguments), domain) as (processes, output):
-        assert processes.wait() == 1
-    assert isinstance(output, io.StringIO)
-    assert "start libero_goal/3/i0 is not one of libero_goal/8" in output.getvalue()
-    assert "Traceback" not in output.getvalue()
+def test_by_the_wall_clock_it_refuses_a_foreign_start_and_runs_its_own(probe: Any, domain: int, offline: Path) -> None:
+    probe.listen(ArmCommand, "left/arm_command", RECORD)
+    probe.listen(EpisodeEvent, "left/episode_event", EVENT)
+    commands: list[ArmCommand] = probe.heard["left/arm_command"]
+    client = ActionClient(probe.node, RunTask, "left/run_task")
+    arguments = {"policy": f"replay:{offline}", "realtime": "true", "namespace": "left"}
+    with running(describe("sim_arm").build(arguments), domain):
+        probe.wait(client.server_is_ready, 60, "skill_prompter is active")
+        foreign = client.send_goal_async(RunTask.Goal(start_id="libero_goal/3/i0"))
+        probe.wait(foreign.done, 10, "the goal's acceptance")
+        refused = foreign.result().get_result_async()
+        probe.wait(refused.done, 60, "the refusal")
+        assert refused.result().result.outcome == RunTask.Result.FAULT
+        assert "start libero_goal/3/i0 is not one of libero_goal/8" in refused.result().result.reason
+        sent = client.send_goal_async(RunTask.Goal(start_id=START, episode_id="own"))
+        probe.wait(lambda: {c.chunk for c in commands if c.mode == ArmCommand.TRACK} >= {1, 2}, 60, "two chunks")
+        tracks = [c for c in commands if c.mode == ArmCommand.TRACK and c.chunk == 1]
+        assert [c.step for c in tracks] == [0, 1, 2, 3] and abs(tracks[0].header.stamp.sec - time.time()) < 60
+        sent.result().cancel_goal_async()
+        probe.wait(lambda: [e for e in probe.heard["left/episode_event"] if e.event == EpisodeEvent.END], 10, "END")

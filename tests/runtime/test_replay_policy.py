@@ -44,6 +44,7 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_actions_come_back_in_order_and_end_with_a_sentence() -> None:
     episode = an_episode(10)
+    assert episode.actions is not None
     policy = ReplayPolicy(episode, PANDA)
     chunks = [policy.act(NOTHING, "p") for _ in range(2)]
     np.testing.assert_array_equal(np.concatenate([chunk.actions for chunk in chunks]), episode.actions[:8])
@@ -66,7 +67,9 @@ def test_an_action_free_video_cannot_be_replayed() -> None:
 @pytest.mark.parametrize(("reference", "name"), [("", "first"), ("#1", "second-one"), ("#second-one", "second-one")])
 def test_an_episode_of_a_bag_by_number_or_identity(bag: Path, reference: str, name: str) -> None:
     policy = open_policy(f"replay:{bag}{reference}", PANDA)
-    np.testing.assert_array_equal(policy.act(NOTHING, "").actions, an_episode(8, name).actions[:4])
+    expected = an_episode(8, name).actions
+    assert expected is not None
+    np.testing.assert_array_equal(policy.act(NOTHING, "").actions, expected[:4])
 
 
 def test_an_unknown_episode_lists_what_there_is(bag: Path) -> None:

@@ -23,6 +23,8 @@ from world2act_core.types import ActionChunk
 from world2act_interfaces.msg import ActionChunk as ActionChunkMessage
 from world2act_interfaces.msg import ArmCommand, SkillPrompt
 
+SHORT_HOLD_S = 1.0
+
 
 class CommandNode(World2ActNode):
     """Asks the commander what to send: per state of the arm (``clock:=state``) or per control period (``wall``)."""
@@ -37,6 +39,7 @@ class CommandNode(World2ActNode):
         self._lock = threading.Lock()  # the commander is used by callbacks and by the deadline thread
         self._thread: DeadlineThread | None = None
         self._state_stamp: Any = None
+        self._holding_since: float | None = None
 
     def configure(self) -> None:
         self._publisher = self.speak(ArmCommand, self._embodiment.action.topic, COMMAND)
@@ -98,10 +101,14 @@ class CommandNode(World2ActNode):
         missed = self._thread.missed if self._thread else 0
         if isinstance(command, Track):
             message = compose.track_command(command.values, stamp_ns, command.chunk, command.step, make=make)
+            self._holding_since = None
             self.report(OK, "tracking", chunk=command.chunk, missed_deadlines=missed)
         else:
             message = compose.hold_command(command.reason, stamp_ns, make=make)
-            self.report(WARN, f"holding: {command.reason}", missed_deadlines=missed)
+            self._holding_since = self._holding_since or time.monotonic()
+            # By the wall clock every chunk is followed by a short hold; that is not worth a warning.
+            level = WARN if time.monotonic() - self._holding_since > SHORT_HOLD_S or self._wall is None else OK
+            self.report(level, f"holding: {command.reason}", missed_deadlines=missed)
         self.publish(self._publisher, message)
 
 

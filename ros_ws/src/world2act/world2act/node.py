@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +17,7 @@ from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedE
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
+from rclpy.subscription import Subscription
 from std_srvs.srv import Trigger
 
 from world2act_core.embodiment import Embodiment, load_embodiment
@@ -73,7 +76,9 @@ class World2ActNode(LifecycleNode):
         self._listening: list[tuple[Any, bool]] = []
         self._speaking: list[Any] = []
         self._ticking: list[Any] = []
-        self._status, self._status_values = (OK, "not configured"), {}
+        self._said: tuple[bytes, str] = (OK, "")
+        self._status: tuple[bytes, str] = (OK, "not configured")
+        self._status_values: dict[str, Any] = {}
         self._autostart = self.parameter("autostart", True, "configure and activate by itself")
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", EVENT)
         self.create_timer(1.0, self._publish_diagnostics)
@@ -131,6 +136,12 @@ class World2ActNode(LifecycleNode):
 
     def listen_raw(self, kind: Any, topic: str, callback: Callable[..., None], qos: QoSProfile, needed: bool) -> None:
         """Subscribe to serialised messages with their information; ``needed``: the node is not ready without them."""
+        if not hasattr(Subscription, "CallbackType"):  # Humble gives no information: the time of reception stands in
+            with_info = callback
+
+            def callback(data: bytes) -> None:
+                with_info(data, {"source_timestamp": time.time_ns()})
+
         self._listening.append((self.create_subscription(kind, topic, callback, qos, raw=True), needed))
 
     def not_ready(self) -> str:
@@ -139,7 +150,9 @@ class World2ActNode(LifecycleNode):
             return f"not active: {self._status[1]}"
         for subscription, needed in self._listening:
             topic = subscription.topic_name
-            if subscription.get_publisher_count() < max(self.count_publishers(topic), int(needed)):
+            known = self.count_publishers(topic)
+            matched = subscription.get_publisher_count() if hasattr(subscription, "get_publisher_count") else known
+            if matched < max(known, int(needed)):
                 return f"nobody publishes {topic} yet"
         for publisher in self._speaking:
             if publisher.get_subscription_count() < self.count_subscribers(publisher.topic_name):
@@ -172,9 +185,13 @@ class World2ActNode(LifecycleNode):
     # --- health ----------------------------------------------------------------------------------------------------
     def report(self, level: bytes, message: str, **values: Any) -> None:
         """Say how the node is: in the diagnostics, and in the log when there is a new reason to worry."""
-        if (level, message) != self._status and level != OK:
-            log = self.get_logger().error if level == ERROR else self.get_logger().warning
-            log(message)
+        said = (level, re.sub(r"[\d.]+", "#", message))  # a reason whose numbers grow is still the same reason
+        if said != self._said:
+            if level == ERROR:  # two call sites: rclpy's logger forbids one that changes its severity
+                self.get_logger().error(message)
+            elif level == WARN:
+                self.get_logger().warning(message)
+        self._said = said
         self._status, self._status_values = (level, message), values
 
     def _publish_diagnostics(self) -> None:

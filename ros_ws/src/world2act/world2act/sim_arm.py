@@ -104,10 +104,10 @@ class SimArmNode(World2ActNode):
         self._progress = EpisodeProgress(self._embodiment.chunk_length, self._simulator.horizon)
         self._command = None
         self._gripper = self._embodiment.gripper.open
-        self._deadlines = Deadlines(self._embodiment.step_s, time.monotonic())
         self._stamp_ns = self._now_ns()
         self._events.publish(compose.episode_event(compose.START, self._stamp_ns, make=make, **self._episode))
         self._observe(frames=True)
+        self._deadlines = Deadlines(self._embodiment.step_s, time.monotonic())
 
     def _await_subscribers(self) -> None:
         """An episode's first messages must not be lost on a node that is still being discovered."""

@@ -6,6 +6,7 @@ marks the episode itself and ends it at the time limit or when it is stopped. Pu
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
@@ -18,7 +19,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import MultiThreadedExecutor
 from std_srvs.srv import Trigger
 
-from world2act.node import COMMAND, EVENT, LATCHED, OK, World2ActNode, make, run_node
+from world2act.node import EVENT, LATCHED, OK, RECORD, World2ActNode, make, run_node
 from world2act_core.episodes import compose, fields
 from world2act_core.episodes.messages import EPISODE_EVENT_TOPIC, SKILL_PROMPT_TOPIC
 from world2act_core.errors import World2ActError
@@ -29,7 +30,7 @@ from world2act_interfaces.srv import ResetArm
 OUTCOMES = {"success": RunTask.Result.SUCCEEDED, "time limit": RunTask.Result.TIME_LIMIT,
             "cancelled": RunTask.Result.CANCELLED}  # fmt: skip
 READY_WITHIN_S = 60.0
-VERDICT_WITHIN_S = 10.0  # the arm's END after it was told to stop
+VERDICT_WITHIN_S = 10.0  # the arm's START after a reset, its END after it was told to stop
 
 
 @dataclass
@@ -40,6 +41,7 @@ class _Task:
     episode_id: str
     began: float = field(default_factory=time.monotonic)
     start_stamp: float = 0.0
+    start: EpisodeEvent | None = None
     end: EpisodeEvent | None = None
     stop_reason: str = ""
     tracked: int = 0
@@ -95,7 +97,7 @@ class SkillPrompterNode(World2ActNode):
     def activate(self) -> None:
         if self._has_simulator:
             self.listen(EpisodeEvent, EPISODE_EVENT_TOPIC, self._on_event, EVENT)
-        self.listen(ArmCommand, self._embodiment.action.topic, self._on_command, COMMAND)
+        self.listen(ArmCommand, self._embodiment.action.topic, self._on_command, RECORD)
 
     def deactivate(self) -> None:
         if self._task is not None:
@@ -140,9 +142,13 @@ class SkillPrompterNode(World2ActNode):
     # --- what the arm says -----------------------------------------------------------------------------------------
     def _on_event(self, event: EpisodeEvent) -> None:
         task = self._task
-        if task is not None and event.event == EpisodeEvent.END and event.episode_id == task.episode_id:
+        if task is None or event.episode_id != task.episode_id:
+            return
+        if event.event == EpisodeEvent.START:
+            task.start = event
+        else:
             task.end = event
-            task.changed.set()
+        task.changed.set()
 
     def _on_command(self, command: ArmCommand) -> None:
         task = self._task
@@ -193,9 +199,16 @@ class SkillPrompterNode(World2ActNode):
         reply = self._call(self._reset_arm, arm, "reset_arm", READY_WITHIN_S)
         if not reply.success:
             raise World2ActError(reply.message)
+        deadline = time.monotonic() + VERDICT_WITHIN_S
+        while task.start is None:  # it may come after the reply; its stamp says where the arm's clock begins
+            self._pause(task.changed, 0.02)
+            task.changed.clear()
+            if time.monotonic() > deadline:
+                raise World2ActError(f"the arm did not announce the episode within {VERDICT_WITHIN_S:g} s")
+        task.start_stamp = fields.stamp_s(task.start.header.stamp)
         return request.task or reply.task
 
-    def _about(self, task: _Task, instruction: str) -> dict[str, str]:
+    def _about(self, task: _Task, instruction: str) -> dict[str, Any]:
         return {
             "episode_id": task.episode_id,
             "task": instruction,
@@ -257,8 +270,8 @@ class SkillPrompterNode(World2ActNode):
             if not self._has_simulator and elapsed > self._time_limit_s:
                 return "time limit"
             if goal is not None:
-                share = task.last_stamp if self._has_simulator else elapsed
-                progress = min(1.0, share / self._time_limit_s)
+                so_far = max(0.0, task.last_stamp - task.start_stamp) if self._has_simulator else elapsed
+                progress = min(1.0, so_far / self._time_limit_s)
                 goal.publish_feedback(RunTask.Feedback(skill=instruction, index=0, count=1, progress=progress))
         return ""
 
@@ -272,15 +285,15 @@ class SkillPrompterNode(World2ActNode):
             if task.end is None:
                 raise World2ActError(f"{reason}; and the arm did not confirm its end within {VERDICT_WITHIN_S:g} s")
             reason = reason or task.end.reason
-            duration = fields.stamp_s(task.end.header.stamp) - task.start_stamp
-            steps = round(duration * self._embodiment.control_rate_hz)
+            end = fields.stamp_s(task.end.header.stamp)
+            steps = max((skill[2] for skill in json.loads(task.end.skills_json)), default=0)  # the arm counts itself
         else:
             now = self.get_clock().now().nanoseconds
-            duration, steps = fields.ns_to_seconds(now) - task.start_stamp, task.tracked
+            end, steps = fields.ns_to_seconds(now), task.tracked
             event = compose.episode_event(compose.END, now, reason=reason, make=make, **self._about(task, instruction))
             self._events.publish(event)
         outcome = OUTCOMES.get(reason, RunTask.Result.FAULT)
-        return RunTask.Result(outcome=outcome, reason=reason, duration_s=duration, steps=steps)
+        return RunTask.Result(outcome=outcome, reason=reason, duration_s=end - task.start_stamp, steps=steps)
 
 
 def main() -> None:
