@@ -34,6 +34,14 @@ def test_the_same_start_and_actions_give_the_same_bits_after_other_episodes(simu
     assert np.array_equal(states_of(simulator, start(7, 3.0, 5), actions), first)
 
 
+def test_a_reset_leaves_nothing_of_the_last_episode(simulator: LiberoSimulator) -> None:
+    """Not in the state vector, and yet state: forces, the gripper's ramp, what the controller last aimed at."""
+    clean = states_of(simulator, start(8), np.zeros((3, 7)))
+    simulator._data.body("akita_black_bowl_1_main").xfrc_applied[:3] = 0.05
+    simulator.step(np.array([0, 0, 0, 0, 0, 0, 1.0]))
+    assert np.array_equal(states_of(simulator, start(8), np.zeros((3, 7))), clean)
+
+
 def test_looking_does_not_change_what_happens(simulator: LiberoSimulator) -> None:
     actions = np.random.default_rng(2).uniform(-1, 1, (15, 7))
     unseen = states_of(simulator, start(4), actions)

@@ -39,13 +39,13 @@ class ControlLoop:
         self._finger_middle, self._finger_half_range = 0.5 * (high + low), 0.5 * (high - low)
         self._jacobian = np.zeros((2, 3, self._model.nv))
         self._mass = np.zeros((self._model.nv, self._model.nv))
-        self._gripper_closed_loop = np.zeros_like(self._gripper.current_action)
+        self._gripper_at_rest = np.zeros_like(self._gripper.current_action)
         self._fresh = _copy(vars(self._controller))
 
     def reset(self) -> None:
         """Forget the last episode: controller and gripper as after robosuite's own reset."""
         vars(self._controller).update(_copy(self._fresh))
-        self._gripper.current_action = self._gripper_closed_loop.copy()
+        self._gripper.current_action = self._gripper_at_rest.copy()
 
     def step(self, action: Array) -> None:
         """Apply one action, ``(7,)`` float64 in -1..1, for one control step."""
@@ -57,9 +57,8 @@ class ControlLoop:
             if physics_step == 0:
                 controller.set_goal(action[:6])
             torques = controller.run_controller()
-            data.ctrl[self._fingers] = self._finger_middle + self._finger_half_range * self._gripper.format_action(
-                action[6:]
-            )
+            grip = self._gripper.format_action(action[6:])
+            data.ctrl[self._fingers] = self._finger_middle + self._finger_half_range * grip
             data.ctrl[self._arm] = np.clip(torques, self._torque_low, self._torque_high)
             mujoco.mj_step2(model, data)
 
