@@ -100,23 +100,31 @@ def test_nodes_do_not_outlive_a_killed_parent(package: Path) -> None:
         "processes.REAPER_GRACE_S = 0.5\n"
         "nodes = tuple(NodeSpec(n, n, package='fake') for n in ('sleeper', 'stubborn'))\n"
         "with processes.GraphProcesses(Graph('g', nodes)) as running:\n"
-        "    print('PIDS', *[e.process.pid for e in running.running], flush=True)\n"
+        "    pathlib.Path(sys.argv[1]).write_text(' '.join(str(e.process.pid) for e in running.running))\n"
         "    running.wait()\n"
     )
-    root = Path(processes.__file__).parents[2]
-    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=root)
+    root, pid_file = Path(processes.__file__).parents[2], package / "pids"
+    command = [sys.executable, "-c", f"import pathlib, sys\n{program}", str(pid_file)]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root)
     assert parent.stdout is not None
-    seen: list[str] = []
-    pids: list[int] = []
-    while not pids or sum("here" in line for line in seen) < 2:
-        seen.append(parent.stdout.readline())
-        assert seen[-1], f"the parent ended: {seen}"
-        if seen[-1].startswith("PIDS"):
-            pids = [int(text) for text in seen[-1].split()[1:]]
-    parent.kill()
-    parent.wait()
+    try:
+        seen = ""
+        while seen.count("here") < 2:
+            line = parent.stdout.readline()
+            assert line, f"the parent ended: {seen}"
+            seen += line
+        wait_until(lambda: pid_file.exists() and len(pid_file.read_text().split()) == 2)
+    finally:
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+    pids = [int(text) for text in pid_file.read_text().split()]
     wait_until(lambda: not any(is_alive(pid) for pid in pids))
-    parent.stdout.close()
+
+
+def test_a_graph_whose_nodes_have_all_ended_is_over(package: Path) -> None:
+    with GraphProcesses(Graph("g", (node("failing"), node("finishing"))), io.StringIO()) as running:
+        assert running.wait() == 3
 
 
 def test_ctrl_c_is_an_orderly_end(package: Path) -> None:

@@ -75,7 +75,7 @@ class GraphProcesses:
     def __enter__(self) -> GraphProcesses:
         self._folder = tempfile.TemporaryDirectory(prefix="world2act_up_")
         self._reaper = subprocess.Popen(
-            [sys.executable, "-I", str(Path(reaper.__file__)), str(REAPER_GRACE_S)],
+            [sys.executable, "-I", "-S", str(Path(reaper.__file__)), str(REAPER_GRACE_S)],
             stdin=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -127,14 +127,14 @@ class GraphProcesses:
             print(f"[{name}] {line}", file=self._output, flush=True)
 
     def wait(self) -> int:
-        """Until an essential node ends or the user interrupts; then end all.
+        """Until an essential node ends, none is left, or the user interrupts; then end all.
 
         Returns:
             0 if every node ended well; else the exit code of the first that did not.
         """
         reported: set[int] = set()
         culprit: Running | None = None
-        while culprit is None and not self._interrupted:
+        while culprit is None and not self._interrupted and len(reported) < len(self.running):
             time.sleep(0.05)
             for index, running in enumerate(self.running):
                 if index in reported or running.process.poll() is None:
@@ -144,7 +144,7 @@ class GraphProcesses:
                 if running.node.essential:
                     culprit = running
                     break
-        if culprit is None:
+        if self._interrupted:
             self._say("world2act", "interrupted; ending every node")
         died = [running for index, running in enumerate(self.running) if index in reported]
         self.end()
