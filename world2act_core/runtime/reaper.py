@@ -1,7 +1,7 @@
 """Ends a graph's processes when their parent is gone, however it went (SIGKILL too).
 
-Run as a script: ``python -I -S reaper.py TIMEOUT_S``. Its standard input is a pipe that only the parent holds open and on
-which the parent writes one process id a line. End of file means that the parent is dead.
+Run as a script: ``python -I -S reaper.py TIMEOUT_S``. Its standard input is a pipe that only the parent holds open and
+on which the parent writes one process id a line. End of file means that the parent is dead.
 """
 
 from __future__ import annotations
