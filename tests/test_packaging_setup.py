@@ -73,6 +73,25 @@ def test_running_before_set_up_says_what_to_do(tmp_path: Path) -> None:
     assert "make setup" in done.stderr
 
 
+def test_running_with_a_stale_workspace_warns_and_runs(tmp_path: Path) -> None:
+    """Tests against nodes of yesterday fail in ways that nobody understands."""
+    root = copy_scripts(tmp_path)
+    interpreter = root / ".venv" / "bin" / "python"
+    interpreter.parent.mkdir(parents=True)
+    interpreter.touch(mode=0o755)
+    (root / ".venv" / ".stamps").mkdir()
+    (root / ".venv" / ".stamps" / "environment").write_text("one")
+    (root / "ros_ws" / "src").mkdir(parents=True)
+    (root / "ros_ws" / "install").mkdir()
+    (root / "ros_ws" / "install" / ".stamp").write_text("of yesterday")
+    done = run(root / "scripts" / "run", "echo", "done")
+    assert done.stdout == "done\n"
+    assert "make setup" in done.stderr
+
+    (root / "ros_ws" / "install" / ".stamp").write_text(run(root / "scripts" / "workspace-key").stdout)
+    assert run(root / "scripts" / "run", "echo", "done").stderr == ""
+
+
 def test_commands_run_in_the_projects_environment_from_anywhere(tmp_path: Path) -> None:
     if not (ROOT / ".venv").is_dir():
         pytest.skip("these tests run in an environment that scripts/setup did not make")
