@@ -58,7 +58,10 @@ class Probe:
         self.wait(client.service_is_ready, seconds, f"{name} is there")
 
         def ready() -> bool:
-            return bool(self.wait_for_reply(client, Trigger.Request(), seconds).success)
+            """Asks anew where the answer is lost, as it is when the server has not found this client yet."""
+            future = client.call_async(Trigger.Request())
+            self.executor.spin_until_future_complete(future, timeout_sec=1.0)
+            return future.done() and bool(future.result().success)
 
         self.wait(ready, seconds, f"{name} is ready")
         self.node.destroy_client(client)

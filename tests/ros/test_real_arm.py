@@ -63,7 +63,7 @@ def test_a_task_runs_holds_when_stopped_and_is_recorded(
     probe.node.create_timer(0.02, lambda: arm.show_state(time.time()))
     start, stop = (probe.node.create_client(Trigger, f"skill_prompter/{name}") for name in ("start", "stop"))
     with running(describe("real_arm").build(arguments), domain) as (processes, output):
-        probe.wait(start.service_is_ready, 30, "skill_prompter")
+        probe.wait_ready("skill_prompter")
         assert probe.wait_for_reply(start, Trigger.Request(), 10).success
         probe.wait(lambda: {c.chunk for c in commands if c.mode == ArmCommand.TRACK} >= {1, 2, 3, 4}, 30, "four chunks")
         assert probe.wait_for_reply(stop, Trigger.Request(), 10).success

@@ -75,7 +75,7 @@ def test_a_killed_policy_leaves_the_arm_holding_with_a_reason(probe: Any, domain
     graph = describe("sim_arm").build({"policy": f"replay:{offline}", "cameras": "agentview,wrist"})
     with running(graph, domain) as (processes, _):
         policy = next(entry for entry in processes.running if entry.node.name == "policy")
-        probe.wait(client.server_is_ready, 60, "skill_prompter is active")
+        probe.wait_ready("skill_prompter", 90)
         sent = client.send_goal_async(RunTask.Goal(start_id=START, episode_id="killed", source="test"))
         probe.wait(lambda: len(probe.heard["action_chunk"]) >= 2, 60, "the episode runs")
         policy.process.kill()
@@ -102,7 +102,7 @@ def test_by_the_wall_clock_it_refuses_a_foreign_start_and_runs_its_own(probe: An
     client = ActionClient(probe.node, RunTask, "left/run_task")
     arguments = {"policy": f"replay:{offline}", "realtime": "true", "namespace": "left"}
     with running(describe("sim_arm").build(arguments), domain):
-        probe.wait(client.server_is_ready, 60, "skill_prompter is active")
+        probe.wait_ready("left/skill_prompter", 90)
         foreign = client.send_goal_async(RunTask.Goal(start_id="libero_goal/3/i0"))
         probe.wait(foreign.done, 10, "the goal's acceptance")
         refused = foreign.result().get_result_async()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import rclpy
 from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from std_srvs.srv import Trigger
 
 from world2act_interfaces.action import RunTask
 
@@ -31,11 +33,14 @@ class TaskRunner(Node):
         self._source = self.declare_parameter("source", "policy").value
         self._results = self.declare_parameter("results", "").value
         self._client = ActionClient(self, RunTask, "run_task")
+        # After the action's client: endpoints are announced in order, so who answers this has found that client too.
+        self._ready = self.create_client(Trigger, "skill_prompter/ready")
 
     def run(self) -> int:
         """All tasks; returns the exit code."""
-        if not self._client.wait_for_server(SERVER_WITHIN_S):
-            self.get_logger().error("action run_task is not there; is skill_prompter active?")
+        why = self._not_ready()
+        if why:
+            self.get_logger().error(f"skill_prompter is not ready after {SERVER_WITHIN_S:g} s: {why}")
             return 1
         for index, start in enumerate(self._starts):
             outcome = self._run_one(index, start)
@@ -47,6 +52,22 @@ class TaskRunner(Node):
             if outcome["outcome"] in ("fault", "rejected"):
                 return 1
         return 0
+
+    def _not_ready(self) -> str:
+        """Wait for skill_prompter; returns why it cannot take a task, or ""."""
+        deadline, why = time.monotonic() + SERVER_WITHIN_S, "it does not answer; is it running?"
+        while time.monotonic() < deadline:
+            future = self._ready.call_async(Trigger.Request())
+            rclpy.spin_until_future_complete(self, future, timeout_sec=1.0)
+            if future.done():
+                if future.result().success:
+                    return ""
+                why = future.result().message
+                time.sleep(0.1)
+            self._ready.remove_pending_request(future)
+            if not self.context.ok():
+                raise ExternalShutdownException
+        return why
 
     def _run_one(self, index: int, start: str) -> dict[str, Any]:
         episode_id = f"{self._source}-{index:03d}-{start}"

@@ -75,13 +75,14 @@ class SkillPrompterNode(World2ActNode):
     def configure(self) -> None:
         group = self._group
         self._prompts = self.speak(SkillPrompt, SKILL_PROMPT_TOPIC, LATCHED)
-        self._ready = {
-            name: self.create_client(Trigger, f"{name}/ready", callback_group=group) for name in self._wait_for
-        }
         if self._has_simulator:
             self._reset_arm = self.create_client(ResetArm, "reset_arm", callback_group=group)
         else:
             self._events = self.speak(EpisodeEvent, EPISODE_EVENT_TOPIC, EVENT)
+        # After reset_arm: endpoints are announced in order, so a node that answers these has found that client too.
+        self._ready = {
+            name: self.create_client(Trigger, f"{name}/ready", callback_group=group) for name in self._wait_for
+        }
         self.create_service(Trigger, "~/stop", self._on_stop, callback_group=group)
         self.create_service(Trigger, "~/start", self._on_start, callback_group=group)
         self._server = ActionServer(
@@ -196,7 +197,9 @@ class SkillPrompterNode(World2ActNode):
             )
             return request.task
         arm = ResetArm.Request(start_id=request.start_id, episode_id=task.episode_id, source=request.source)
-        reply = self._call(self._reset_arm, arm, "reset_arm", READY_WITHIN_S)
+        reply = self._call(self._reset_arm, arm, READY_WITHIN_S)
+        if reply is None:
+            raise World2ActError(f"reset_arm did not answer within {READY_WITHIN_S:g} s; is sim_arm running?")
         if not reply.success:
             raise World2ActError(reply.message)
         deadline = time.monotonic() + VERDICT_WITHIN_S
@@ -217,31 +220,31 @@ class SkillPrompterNode(World2ActNode):
         }
 
     def _await_ready(self, name: str, client: Any, task: _Task) -> None:
-        deadline = time.monotonic() + READY_WITHIN_S
-        while True:
-            answer = self._call(client, Trigger.Request(), f"{name}/ready", deadline - time.monotonic())
-            if answer.success:
+        deadline, why = time.monotonic() + READY_WITHIN_S, "it does not answer; is it running?"
+        while time.monotonic() < deadline:
+            # Asked anew where an answer is lost, as it is when the server has not found this client yet.
+            answer = self._call(client, Trigger.Request(), 1.0)
+            if answer is not None and answer.success:
                 return
+            why = answer.message if answer is not None else why
             if self._pause(task.changed, 0.05) and task.stop_reason:
                 raise World2ActError(f"stopped before the task began: {task.stop_reason}")
-            if time.monotonic() > deadline:
-                raise World2ActError(f"node {name} is not ready after {READY_WITHIN_S:g} s: {answer.message}")
+        raise World2ActError(f"node {name} is not ready after {READY_WITHIN_S:g} s: {why}")
 
-    def _call(self, client: Any, request: Any, name: str, timeout_s: float) -> Any:
-        """Call a service from this thread; the executor's other threads deliver the reply."""
+    def _call(self, client: Any, request: Any, timeout_s: float) -> Any | None:
+        """Call a service from this thread, the executor's other threads deliver the reply; None if none comes."""
         deadline = time.monotonic() + timeout_s
         while not client.wait_for_service(0.1):
-            if time.monotonic() < deadline:
-                self._pause(threading.Event(), 0.0)
-                continue
-            raise World2ActError(f"service {name} is not there; is its node running?")
+            self._pause(threading.Event(), 0.0)
+            if time.monotonic() > deadline:
+                return None
         arrived = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: arrived.set())
         while not self._pause(arrived, 0.1):
             if time.monotonic() > deadline:
                 client.remove_pending_request(future)
-                raise World2ActError(f"service {name} did not answer within {timeout_s:.0f} s")
+                return None
         return future.result()
 
     def _pause(self, event: threading.Event, seconds: float) -> bool:
