@@ -12,16 +12,19 @@ from torch.nn import functional as F
 
 from world2act_core.policies.networks import SpatialSoftmax
 
+SCENE_DROPOUT = 0.5
+"""Share of training samples in which the video adapter sees only what changed, not the scene."""
+
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """Shapes of the adapters. ``pooling`` "average" is the paper's; "spatial" keeps where things are (ours)."""
+    """Shapes of the adapters. ``pooling`` "average" is the paper's, "spatial" and "patches" are ours."""
 
-    latent_shape: Sequence[int] = (16, 16, 16)
+    latent_shape: Sequence[int] = (16, 8, 8)
     chunk_length: int = 4
     actions: int = 7
     size: int = 32  # D
-    pooling: str = "spatial"
+    pooling: str = "patches"
 
 
 class VideoAdapter(nn.Module):
@@ -33,27 +36,64 @@ class VideoAdapter(nn.Module):
 
     def __init__(self, config: AdapterConfig) -> None:
         super().__init__()
-        channels = config.latent_shape[0]
-        stride = 2 if config.pooling == "average" else 1
-        self.net = nn.Sequential(
-            nn.Conv2d(2 * channels, 64, 3, stride=stride, padding=1),
-            nn.GroupNorm(8, 64),
-            nn.GELU(),
-            nn.Conv2d(64, 128 if config.pooling == "average" else 64, 3, stride=stride, padding=1),
-            nn.GroupNorm(8, 128 if config.pooling == "average" else 64),
-            nn.GELU(),
-        )
-        if config.pooling == "average":
-            self.pool: nn.Module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, config.size))
-        elif config.pooling == "spatial":
-            self.pool = nn.Sequential(
-                _SpatialTokens(64, 32), nn.Linear(3 * 32, 128), nn.GELU(), nn.Linear(128, config.size)
-            )
-        else:
-            raise ValueError(f"pooling is {config.pooling!r}, expected 'average' or 'spatial'")
+        channels, height, width = config.latent_shape
+        heads = {
+            "average": lambda: _convolutional(channels, config.size),
+            "spatial": lambda: _keypoints(channels, config.size),
+            "patches": lambda: _patches(channels * height * width, config.size),
+        }
+        if config.pooling not in heads:
+            raise ValueError(f"pooling is {config.pooling!r}, expected one of {', '.join(heads)}")
+        self.net = heads[config.pooling]()
 
     def forward(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-        return self.pool(self.net(torch.cat([before, after - before], 1)))
+        if self.training:  # else it would guess the action from where the policy usually goes, not from what moved
+            known = (torch.rand(len(before), 1, 1, 1) >= SCENE_DROPOUT).to(before.dtype)
+            return self.net(torch.cat([before * known, after - before], 1))
+        return self.net(torch.cat([before, after - before], 1))
+
+
+def _convolutional(channels: int, size: int) -> nn.Sequential:
+    """The paper's adapter: two strided convolutions and a global average."""
+    return nn.Sequential(
+        nn.Conv2d(2 * channels, 64, 3, stride=2, padding=1),
+        nn.GroupNorm(8, 64),
+        nn.GELU(),
+        nn.Conv2d(64, 128, 3, stride=2, padding=1),
+        nn.GroupNorm(8, 128),
+        nn.GELU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(128, size),
+    )
+
+
+def _keypoints(channels: int, size: int) -> nn.Sequential:
+    """Ours: attention maps keep where things are. No normalisation: how large a change is tells how fast it went."""
+    return nn.Sequential(
+        nn.Conv2d(2 * channels, 64, 3, padding=1),
+        nn.GELU(),
+        nn.Conv2d(64, 64, 3, padding=1),
+        nn.GELU(),
+        _SpatialTokens(64, 32),
+        nn.Linear(3 * 32, 128),
+        nn.GELU(),
+        nn.Linear(128, size),
+    )
+
+
+def _patches(values: int, size: int) -> nn.Sequential:
+    """Ours, for a camera that stands still: every patch keeps its place. Dropout, because pairs are few."""
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(2 * values, 256),
+        nn.GELU(),
+        nn.Dropout(0.2),
+        nn.Linear(256, 128),
+        nn.GELU(),
+        nn.Linear(128, size),
+    )
 
 
 class _SpatialTokens(nn.Module):

@@ -21,8 +21,8 @@ class Stage1Config:
     """Training of the adapters. Temperature, batch and hard ratio are the paper's."""
 
     size: int = 32
-    pooling: str = "spatial"
-    steps: int = 1400
+    pooling: str = "patches"
+    steps: int = 1200
     batch: int = 16
     length: int = 8  # chunks a sequence
     hard_ratio: float = 0.25

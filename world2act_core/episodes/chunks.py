@@ -30,7 +30,7 @@ class ChunkTable:
     """``N`` chunks of many episodes, and the ``F`` frames between which they lie.
 
     Attributes:
-        frames: ``(F, S, S, 3)`` uint8.
+        frames: ``(F, S, V S, 3)`` uint8, the V cameras side by side (the paper tiles its views too).
         before: ``(N,)`` index of the frame at the chunk's first step.
         after: ``(N,)`` index of the frame at the first step behind the chunk.
         previous: ``(N,)`` index of the frame one chunk earlier (``before`` itself in an episode's first chunk).
@@ -59,6 +59,11 @@ class ChunkTable:
     def __len__(self) -> int:
         return len(self.before)
 
+    def view(self, camera: int) -> Array:
+        """The frames of one camera, ``(F, S, S, 3)`` uint8."""
+        size = self.frames.shape[1]
+        return self.frames[:, :, camera * size : (camera + 1) * size]
+
     def select(self, rows: Array) -> ChunkTable:
         """The table of some of the rows, with only the frames that these need."""
         kept = np.unique(np.concatenate([self.previous[rows], self.before[rows], self.after[rows]]))
@@ -74,17 +79,17 @@ _ARRAYS = ("frames", "before", "after", "previous", "proprio", "actions", "label
 
 
 def chunk_table(
-    episodes: Iterable[Episode], embodiment: Embodiment, camera: str, streams: Sequence[str], size: int
+    episodes: Iterable[Episode], embodiment: Embodiment, cameras: Sequence[str], streams: Sequence[str], size: int
 ) -> ChunkTable:
     """Cut episodes into complete chunks; steps behind an episode's last complete chunk are left out.
 
     Args:
-        episodes: with frames of ``camera`` at every chunk boundary.
-        camera: whose frames to take, resized to ``size``.
+        episodes: with frames of ``cameras`` at every chunk boundary.
+        cameras: whose frames to take, each resized to ``size``, in the order in which they are tiled.
         streams: state streams that make up proprioception.
 
     Raises:
-        ContractError: an episode of another embodiment, without the camera, or with no complete chunk.
+        ContractError: an episode of another embodiment, without a camera, or with no complete chunk.
     """
     m, a = embodiment.chunk_length, embodiment.action.size
     rows: dict[str, list[Array]] = {name: [] for name in _ARRAYS}
@@ -93,7 +98,7 @@ def chunk_table(
     start_ids: list[str] = []
     offset = 0
     for number, episode in enumerate(episodes):
-        _check(episode, embodiment, camera)
+        _check(episode, embodiment, cameras)
         starts = np.asarray(list(episode.chunk_starts(m)), np.int64)
         if not len(starts):
             raise ContractError(f"episode {episode.episode_id} holds no complete chunk of {m} steps")
@@ -104,7 +109,7 @@ def chunk_table(
         known = episode.actions
         actions = np.zeros((len(starts), m, a)) if known is None else np.stack([known[t : t + m] for t in starts])
         proprio = as_vector(embodiment, dict(episode.state), tuple(streams))[starts]
-        rows["frames"].append(np.stack([model_image(image, size) for image in episode.images[camera]]))
+        rows["frames"].append(tiled_frames(episode, cameras, size))
         rows["before"].append(before + offset)
         rows["after"].append(after + offset)
         rows["previous"].append(previous + offset)
@@ -123,13 +128,21 @@ def chunk_table(
     return ChunkTable(**joined, prompts=tuple(prompts), episode_ids=tuple(episode_ids), start_ids=tuple(start_ids))
 
 
-def _check(episode: Episode, embodiment: Embodiment, camera: str) -> None:
+def tiled_frames(episode: Episode, cameras: Sequence[str], size: int) -> Array:
+    """The episode's frames as the world model sees them, ``(K, size, V size, 3)`` uint8."""
+    views = [np.stack([model_image(image, size) for image in episode.images[camera]]) for camera in cameras]
+    return np.concatenate(views, axis=2)
+
+
+def _check(episode: Episode, embodiment: Embodiment, cameras: Sequence[str]) -> None:
     if episode.embodiment != embodiment.name:
         raise ContractError(
             f"episode {episode.episode_id} is of embodiment {episode.embodiment}, expected {embodiment.name}"
         )
-    if camera not in episode.images:
-        raise ContractError(f"episode {episode.episode_id} has no camera {camera}, only {', '.join(episode.images)}")
+    for camera in cameras:
+        if camera not in episode.images:
+            has = ", ".join(episode.images)
+            raise ContractError(f"episode {episode.episode_id} has no camera {camera}, only {has}")
 
 
 def _prompt_at(episode: Episode, step: int) -> str:

@@ -67,7 +67,7 @@ def new_network(config: CompactConfig, embodiment: Embodiment) -> CompactNetwork
 def train_compact(
     table: ChunkTable, embodiment: Embodiment, config: CompactConfig, seed: int, checkpoint: Path, label: str = "base"
 ) -> tuple[CompactNetwork, list[dict[str, float]]]:
-    """Behaviour cloning on the labelled chunks of a table; resumes from ``checkpoint``.
+    """Behaviour cloning on the labelled chunks of a table (its first camera); resumes from ``checkpoint``.
 
     Returns the network and the training history.
     """
@@ -75,7 +75,7 @@ def train_compact(
     network = new_network(config, embodiment)
     network.standardise.fit(torch.from_numpy(table.proprio))
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=1e-4)
-    frames, actions = torch.from_numpy(table.frames), torch.from_numpy(table.actions)
+    frames, actions = torch.from_numpy(table.view(0)), torch.from_numpy(table.actions)
     proprio, labelled = torch.from_numpy(table.proprio), np.flatnonzero(table.labelled)
 
     def losses(rng: np.random.Generator) -> dict[str, torch.Tensor]:

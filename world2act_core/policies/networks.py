@@ -61,6 +61,12 @@ class Standardise(nn.Module):
         return (x - self.mean) / self.std
 
 
+def start_at_zero(layer: nn.Module) -> None:
+    """Set every parameter of a layer to zero, so that what it adds is nothing before training."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
 def to_float(images: torch.Tensor) -> torch.Tensor:
     """uint8 ``(B, S, S, 3)`` → float ``(B, 3, S, S)`` in [0, 1]."""
     return images.permute(0, 3, 1, 2).float() / 255.0

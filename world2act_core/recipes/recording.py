@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.episodes import BagWriter, iterate_episodes
 from world2act_core.episodes.chunks import ChunkTable, chunk_table
@@ -33,9 +35,11 @@ class Attempt:
         start: where it begins.
         source: ``demonstrator``, ``base`` or ``post-trained``: who acts, and what the bag says of it.
         base, residual: files of the policy; both empty for the demonstrator, ``residual`` empty for the base.
-        noise: exploration noise in action units, seeded by the start.
+        noise: exploration noise of the translation in action units, seeded by the start.
         bag: folder to record into; empty records nothing.
         max_steps: end there at the latest; 0 leaves it to the task's horizon.
+        extra_chunks: recorded after the task is solved. Without them no video shows how the gripper lets go, and a
+            world model that has never seen that cannot imagine it.
     """
 
     start: Start
@@ -45,7 +49,8 @@ class Attempt:
     noise: float = 0.0
     bag: str = ""
     max_steps: int = 0
-    camera: str = "agentview"
+    extra_chunks: int = 0
+    cameras: tuple[str, ...] = ("agentview",)
     embodiment: str = "libero_panda"
 
 
@@ -70,9 +75,10 @@ def attempt(job: Attempt, context: WorkerContext) -> Outcome:
         job.start,
         episode_id=Path(job.bag).name or job.start.id,
         source=job.source,
-        cameras=(job.camera,),
+        cameras=job.cameras,
         record_images=bool(job.bag),
         max_steps=job.max_steps or None,
+        extra_chunks=job.extra_chunks,
     )
     if job.bag:
         _write_whole(episode, Path(job.bag), simulator.embodiment)
@@ -85,7 +91,11 @@ def _actor(job: Attempt, context: WorkerContext) -> Actor:
         actor: Actor = PolicyActor(policy)
     else:
         actor = BowlOnPlateDemonstrator()
-    return NoisyActor(actor, job.start.seed, job.noise) if job.noise else actor
+    if not job.noise:
+        return actor
+    # Only where the gripper goes: the task needs no turning, so turns would be noise in the video as well.
+    moves = [name in ("x", "y", "z") for name in load_embodiment(job.embodiment).action.names]
+    return NoisyActor(actor, job.start.seed, job.noise * np.array(moves, np.float64))
 
 
 def _policy(job: Attempt) -> Policy:
@@ -126,17 +136,17 @@ def run_trials(pool: WorkerPool, attempts: Iterable[Attempt], label: str) -> Ite
 
 
 def read_collection(
-    folder: Path, embodiment: Embodiment, camera: str, *, with_actions: bool = True
+    folder: Path, embodiment: Embodiment, cameras: Sequence[str], *, with_actions: bool = True
 ) -> Iterator[Episode]:
     """The episodes of a folder of bags, in the order of the bags' names, one in memory at a time."""
     for bag in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
-        yield from iterate_episodes(bag, embodiment, (camera,), with_actions)
+        yield from iterate_episodes(bag, embodiment, cameras, with_actions)
 
 
 def collection_table(
     folders: Sequence[Path],
     embodiment: Embodiment,
-    camera: str,
+    cameras: Sequence[str],
     streams: Sequence[str],
     size: int,
     *,
@@ -146,6 +156,6 @@ def collection_table(
     episodes = (
         episode
         for folder in folders
-        for episode in read_collection(folder, embodiment, camera, with_actions=with_actions)
+        for episode in read_collection(folder, embodiment, cameras, with_actions=with_actions)
     )
-    return chunk_table(episodes, embodiment, camera, streams, size)
+    return chunk_table(episodes, embodiment, cameras, streams, size)

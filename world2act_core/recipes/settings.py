@@ -40,7 +40,7 @@ class Recipe:
     suite: str = "libero_goal"
     task: int = 8
     embodiment: str = "libero_panda"
-    camera: str = "agentview"
+    cameras: tuple[str, ...] = ("agentview", "wrist")  # of the world model; the first is also the policy's
     jitter_cm: float = 3.0
     seed: int = 0
     workers: int = 2

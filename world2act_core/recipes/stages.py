@@ -184,7 +184,7 @@ class Stages:
                 noise=noises[index % len(noises)],
                 bag=str(bags / f"{source}-{index:04d}"),
                 max_steps=max_steps,
-                camera=self.recipe.camera,
+                cameras=self.recipe.cameras,
                 embodiment=self.recipe.embodiment,
             )
             for index, start in enumerate(starts)
@@ -196,7 +196,7 @@ class Stages:
     def _folders_table(self, folders: list[Path], *, with_actions: bool = True) -> ChunkTable:
         config = self.recipe.base
         return collection_table(
-            folders, self.embodiment, self.recipe.camera, config.streams, config.image_size, with_actions=with_actions
+            folders, self.embodiment, self.recipe.cameras, config.streams, config.image_size, with_actions=with_actions
         )
 
 
@@ -214,7 +214,7 @@ def post_training_set(
     table: ChunkTable, policy: CompactPolicy, model: CompactWorldModel, alignment: Alignment
 ) -> PostTrainingSet:
     """What the base does at every chunk of the rollouts, and where the world model imagines it should lead."""
-    images, proprio = torch.from_numpy(table.frames[table.before]), torch.from_numpy(table.proprio)
+    images, proprio = torch.from_numpy(table.view(0)[table.before]), torch.from_numpy(table.proprio)
     parts = zip(images.split(256), proprio.split(256), strict=True)
     base = torch.cat([policy.network(to_float(image), state) for image, state in parts])
     layout = policy.embodiment.action

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from world2act_core.alignment.adapters import Alignment
-from world2act_core.policies.networks import SpatialSoftmax, Standardise
+from world2act_core.policies.networks import SpatialSoftmax, Standardise, start_at_zero
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ class Residual(nn.Module):
         self.transformer = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
         self.kind = nn.Parameter(0.02 * torch.randn(3, size))
         self.head = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, 128), nn.ReLU(), nn.Linear(128, size))
-        nn.init.zeros_(self.head[-1].weight)
-        nn.init.zeros_(self.head[-1].bias)
+        start_at_zero(self.head[-1])
         self.used: torch.Tensor
         self.register_buffer("used", used.float())
 

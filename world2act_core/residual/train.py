@@ -68,14 +68,14 @@ def train_residual(
     """
     alignment.eval().requires_grad_(False)
     with torch.no_grad():
-        wanted = alignment.decoder(data.target)  # what the imagination asks the arm to do
+        wanted = alignment.decoder(data.target).clamp(*action_range)  # what the imagination asks the arm to do
 
     def losses(rng: np.random.Generator) -> dict[str, torch.Tensor]:
         rows = torch.from_numpy(rng.integers(0, len(data), config.batch))
         images = shifted(to_float(data.images[rows]), config.shift, rng)
         correction = residual(data.base[rows], data.proprio[rows], images)
-        a_final = clamp(data.base[rows] + correction, *action_range)
-        z_a, z_v = alignment.action(a_final), data.target[rows]
+        a_final = data.base[rows] + correction
+        z_a, z_v = alignment.action(a_final.clamp(*action_range)), data.target[rows]
         similarity = F.normalize(z_v, dim=-1) @ F.normalize(z_a, dim=-1).T
         contrast = bidirectional_info_nce(similarity, config.temperature)
         decode = (residual.used * (a_final - wanted[rows]).square()).mean()
@@ -88,8 +88,3 @@ def train_residual(
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=1e-4)
     state = Checkpointed(residual, optimizer, checkpoint)
     return fit(state, losses, steps=config.steps, seed=seed, label=label)
-
-
-def clamp(actions: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
-    """Clamp to the embodiment's range with the gradient passed through, so that a saturated action can come back."""
-    return actions + (actions.clamp(low, high) - actions).detach()

@@ -97,7 +97,9 @@ def fit(
     while state.step < steps:
         for group in state.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * _schedule(state.step, steps)
-        terms = losses(step_generator(seed, state.step))
+        rng = step_generator(seed, state.step)
+        torch.manual_seed(int(rng.spawn(1)[0].integers(2**63)))  # dropout draws from torch's own source
+        terms = losses(rng)
         state.optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
         nn.utils.clip_grad_norm_(state.module.parameters(), clip)

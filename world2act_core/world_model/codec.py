@@ -1,6 +1,6 @@
 """Frames ↔ latents: a linear patch codec, fitted in seconds and decodable by its transpose.
 
-Each ``p x p`` patch, after subtracting the mean image (the camera stands still), is projected on the leading principal
+Each ``p x p`` patch, after subtracting the mean image, is projected on the leading principal
 components of all patches. That is the best linear autoencoder of that stride, it needs no gradient steps, and unlike a
 pooled embedding it keeps *where* things are, which reading actions from small latents depends on.
 """
@@ -13,26 +13,25 @@ from torch.nn import functional as F
 
 
 class PatchCodec(nn.Module):
-    """uint8 ``(B, S, S, 3)`` ↔ float latents ``(B, C, S / p, S / p)``."""
+    """uint8 ``(B, S, V S, 3)``, V views side by side, ↔ float latents ``(B, C, S / p, V S / p)``."""
 
     mean: torch.Tensor
     basis: torch.Tensor
     scale: torch.Tensor
 
-    def __init__(self, size: int = 64, patch: int = 4, channels: int = 16) -> None:
+    def __init__(self, size: int = 64, views: int = 1, patch: int = 8, channels: int = 16) -> None:
         super().__init__()
-        self.size, self.patch, self.channels = size, patch, channels
-        self.register_buffer("mean", torch.zeros(3, size, size))
+        self.size, self.width, self.patch, self.channels = size, views * size, patch, channels
+        self.register_buffer("mean", torch.zeros(3, self.size, self.width))
         self.register_buffer("basis", torch.zeros(3 * patch * patch, channels))
         self.register_buffer("scale", torch.ones(channels))
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        side = self.size // self.patch
-        return self.channels, side, side
+        return self.channels, self.size // self.patch, self.width // self.patch
 
     def fit(self, frames: torch.Tensor) -> None:
-        """Take mean image, principal components and channel scales from uint8 ``(N, S, S, 3)`` frames."""
+        """Take mean image, principal components and channel scales from uint8 ``(N, S, V S, 3)`` frames."""
         images = frames.permute(0, 3, 1, 2).float() / 255.0
         self.mean.copy_(images.mean(0))
         patches = self._patches(images - self.mean).reshape(-1, self.basis.shape[0])  # (N h w, 3 p p)
@@ -40,13 +39,14 @@ class PatchCodec(nn.Module):
         leading = vectors[:, -self.channels :].flip(-1)
         signs = leading[leading.abs().argmax(0), torch.arange(self.channels)].sign()
         self.basis.copy_(leading * signs)  # a fixed sign, so that a refit gives the same latents
-        self.scale.copy_((patches @ self.basis).std(0).clamp_min(1e-4))
+        spread = (patches @ self.basis).std(0).clamp_min(1e-4)
+        # Half-way between equal channels, in which noise drowns motion, and raw ones, in which fine motion is lost.
+        self.scale.copy_((spread * spread[0]).sqrt())
 
     def _patches(self, images: torch.Tensor) -> torch.Tensor:
-        """``(B, 3, S, S)`` → ``(B, h, w, 3 p p)``."""
-        side = self.size // self.patch
+        """``(B, 3, S, V S)`` → ``(B, h, w, 3 p p)``."""
         columns = F.unfold(images, self.patch, stride=self.patch)  # (B, 3 p p, h w)
-        return columns.transpose(1, 2).unflatten(1, (side, side))
+        return columns.transpose(1, 2).unflatten(1, self.latent_shape[1:])
 
     def encode(self, frames: torch.Tensor) -> torch.Tensor:
         images = frames.permute(0, 3, 1, 2).float() / 255.0
@@ -56,5 +56,5 @@ class PatchCodec(nn.Module):
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         coefficients = latents.permute(0, 2, 3, 1) * self.scale  # (B, h, w, C)
         columns = (coefficients @ self.basis.T).flatten(1, 2).transpose(1, 2)
-        images = F.fold(columns, self.size, self.patch, stride=self.patch) + self.mean
+        images = F.fold(columns, (self.size, self.width), self.patch, stride=self.patch) + self.mean
         return (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)

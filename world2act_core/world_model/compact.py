@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from world2act_core.episodes.chunks import ChunkTable
+from world2act_core.policies.networks import start_at_zero
 from world2act_core.runs import Checkpointed, fit
 from world2act_core.world_model.codec import PatchCodec
 from world2act_core.world_model.prompts import PROMPT_SIZE, embed_prompts
@@ -26,10 +27,11 @@ class CompactWorldModelConfig:
     """Architecture and training of the compact world model."""
 
     image_size: int = 64
-    patch: int = 4
+    views: int = 2  # cameras tiled side by side
+    patch: int = 8
     channels: int = 16
     width: int = 48
-    steps: int = 900
+    steps: int = 700
     batch: int = 48
     learning_rate: float = 2e-3
     clock_dropout: float = 0.3  # share of samples without clock: the policy may be slower than the videos
@@ -69,17 +71,16 @@ class Dynamics(nn.Module):
         self.up2 = Block(4 * width, width, condition)
         self.up1 = Block(2 * width, width, condition)
         self.leave = nn.Conv2d(width, channels, 3, padding=1)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        start_at_zero(self.leave)
 
     def forward(
         self, previous: torch.Tensor, current: torch.Tensor, prompt: torch.Tensor, clock: torch.Tensor
     ) -> torch.Tensor:
         condition = self.condition(torch.cat([prompt, clock_features(clock)], -1))
         high = self.enter(torch.cat([current, current - previous, _coordinates(current)], 1))
-        high = self.down1(high, condition)  # 16 x 16
-        low = self.down2(F.avg_pool2d(high, 2), condition)  # 8 x 8
-        deep = self.middle(F.avg_pool2d(low, 2), condition)  # 4 x 4
+        high = self.down1(high, condition)  # 8 rows
+        low = self.down2(F.avg_pool2d(high, 2), condition)  # 4 rows
+        deep = self.middle(F.avg_pool2d(low, 2), condition)  # 2 rows
         low = self.up2(torch.cat([low, _double(deep)], 1), condition)
         high = self.up1(torch.cat([high, _double(low)], 1), condition)
         return current + self.leave(high)
@@ -109,7 +110,7 @@ class CompactWorldModel(nn.Module):
     def __init__(self, config: CompactWorldModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.codec = PatchCodec(config.image_size, config.patch, config.channels)
+        self.codec = PatchCodec(config.image_size, config.views, config.patch, config.channels)
         self.dynamics = Dynamics(config.channels, config.width)
         self.latent_shape = self.codec.latent_shape
 

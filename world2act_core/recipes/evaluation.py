@@ -1,0 +1,121 @@
+"""The recipe's paired evaluation on held-out starts, and the attempts that the report shows."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from world2act_core.embodiment import Embodiment
+from world2act_core.evaluation import (
+    PairedTrials,
+    Results,
+    Trial,
+    TrialRequest,
+    evaluate,
+    held_out_or_raise,
+    pair_trials,
+    write_results,
+)
+from world2act_core.recipes.recording import Attempt, record, run_trials
+from world2act_core.recipes.settings import Recipe
+from world2act_core.recipes.stages import BAGS, POLICY, RESIDUAL
+from world2act_core.runs import Stage
+from world2act_core.runs.stage import versions
+from world2act_core.simulators.starts import Start
+from world2act_core.simulators.workers import WorkerPool
+
+BASE, POST = "base", "post-trained"
+RESULTS = "results.json"
+
+
+def evaluation_stage(
+    stage: Stage,
+    recipe: Recipe,
+    pool: WorkerPool,
+    base: Stage,
+    stage2: Stage,
+    training: Iterable[Stage],
+    task: str,
+    embodiment: Embodiment,
+) -> None:
+    """Base and post-trained on the same starts, none of which any training stage has touched.
+
+    Raises:
+        RunError: a start leaked into training; names stage and start.
+    """
+    starts = [start.id for start in recipe.starts(recipe.evaluation)]
+    used = {trained.name: set(trained.starts) for trained in training}
+    held_out_or_raise(starts, used)
+    identity = {"base": base.digest, "stage2": stage2.digest, "versions": versions()}
+
+    def attempts(requests: Iterable[TrialRequest]) -> list[Attempt]:
+        residual = str(stage2.path(RESIDUAL))
+        return [
+            Attempt(
+                start=Start.parse(request.start_id),
+                source=request.policy,
+                base=str(base.path(POLICY)),
+                residual=residual if request.policy == POST else "",
+                cameras=recipe.cameras,
+                embodiment=recipe.embodiment,
+            )
+            for request in requests
+        ]
+
+    def in_workers(_: Callable[[TrialRequest], Trial], requests: Iterable[TrialRequest]) -> Iterator[Trial]:
+        return run_trials(pool, attempts(requests), "evaluation")
+
+    log = stage.folder / "trials.jsonl"
+    trials = evaluate(_in_workers_only, (BASE, POST), starts, log, identity=identity, map_trials=in_workers)
+    paired = pair_trials(trials[: len(starts)], trials[len(starts) :])
+    results = Results(
+        trials=paired,
+        task=task,
+        embodiment=embodiment.name,
+        commit=commit(),
+        training_starts={name: len(ids) for name, ids in used.items()},
+        details={"seed": recipe.seed, "jitter_cm": recipe.jitter_cm, **identity},
+    )
+    write_results(stage.path(RESULTS), results)
+    stage.starts = starts
+    stage.metrics = {"base": paired.base_successes, "post_trained": paired.post_successes, "starts": paired.n}
+    _record_examples(stage, attempts, pool, paired)
+
+
+def _in_workers_only(request: TrialRequest) -> Trial:
+    raise AssertionError(f"{request} must run in a worker")
+
+
+def _record_examples(
+    stage: Stage, attempts: Callable[[Iterable[TrialRequest]], list[Attempt]], pool: WorkerPool, paired: PairedTrials
+) -> None:
+    """Bags of both policies on two starts: one where they differ, if there is one, and the first other start."""
+    order = {"only post-trained": 0, "only base": 1, "both": 2, "neither": 3}
+    ranked = sorted(zip(paired.outcomes, paired.start_ids, strict=True), key=lambda pair: order[pair[0]])
+    shown = [start for _, start in ranked[:1] + ranked[-1:]]
+    requests = [TrialRequest(policy, start) for start in dict.fromkeys(shown) for policy in (BASE, POST)]
+    names = [f"{index // 2}-{request.policy}" for index, request in enumerate(requests)]
+    bags = stage.path(BAGS)
+    jobs = [
+        Attempt(**{**job.__dict__, "bag": str(bags / name)})
+        for job, name in zip(attempts(requests), names, strict=True)
+    ]
+    record(pool, jobs, "examples for the report")
+
+
+def commit() -> str:
+    """The commit of the code, "" outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def read_history(stage: Stage) -> list[dict[str, float]]:
+    """The training history that a stage has written."""
+    history: list[dict[str, float]] = json.loads(stage.path("history.json").read_text())
+    return history
