@@ -14,9 +14,9 @@ SIZE = 32
 
 
 def square_image(x: float, y: float, size: int = SIZE) -> np.ndarray:
-    """``(size, size, 3)`` uint8, a 6-pixel square with its corner at (x, y), anti-aliased by rounding up."""
+    """``(size, size, 3)`` uint8, a 6-pixel square with its corner at (x, y), rounded."""
     image = np.full((size, size, 3), 30, np.uint8)
-    column, row = int(round(x)), int(round(y))
+    column, row = round(float(x)), round(float(y))
     image[row : row + 6, column : column + 6] = (220, 120, 40)
     return image
 
@@ -27,7 +27,8 @@ def square_episode(index: int, prompt: str = "push right", chunks: int = 6, labe
     m, steps = EMBODIMENT.chunk_length, chunks * EMBODIMENT.chunk_length
     direction = {"push right": (0.7, 0.0), "push down": (0.0, 0.7)}[prompt]
     actions = np.zeros((steps, 7), np.float32)
-    actions[:, :2] = np.clip(direction + 0.15 * rng.standard_normal((steps, 2)), -1, 1)
+    each_chunk = direction + 0.3 * rng.standard_normal((chunks, 2))
+    actions[:, :2] = np.clip(np.repeat(each_chunk, m, 0), -1, 1)  # one push a chunk: steps within it cannot be seen
     path = rng.uniform(2, 5, 2) + np.concatenate([[[0, 0]], np.cumsum(actions[:, :2], 0)])
     path = path.clip(0, SIZE - 6)
     state = {name: np.zeros((steps + 1, stream.size), np.float32) for name, stream in EMBODIMENT.state.items()}
@@ -49,4 +50,4 @@ def square_episode(index: int, prompt: str = "push right", chunks: int = 6, labe
 
 def square_table(episodes: int = 24, prompts: tuple[str, ...] = ("push right",), labelled: bool = True) -> ChunkTable:
     made = [square_episode(i, prompts[i % len(prompts)], labelled=labelled) for i in range(episodes)]
-    return chunk_table(made, EMBODIMENT, "agentview", STREAMS, SIZE)
+    return chunk_table(made, EMBODIMENT, ("agentview",), STREAMS, SIZE)

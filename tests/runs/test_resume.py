@@ -5,41 +5,54 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+import torch
 
-SCRIPT = Path(__file__).with_name("train_one.py")
+from tests.runs.train_all import CHECKPOINT_EVERY, STAGES, STEPS
+
+PROGRAM = Path(__file__).with_name("train_all.py")
+KILLED_AT = CHECKPOINT_EVERY + 3
+"""Between two checkpoints, so that steps are lost and must be made again."""
 
 
-def start(stage: str, folder: Path, pause: float) -> subprocess.Popen[str]:
+def train(folder: Path, *deadly: str) -> int:
+    """Start the four stages in a process of their own, or go on with them; returns the exit code."""
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, str(SCRIPT), stage, str(folder), str(pause)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, str(PROGRAM), str(folder), *deadly]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode
 
 
-def finish(stage: str, folder: Path) -> bytes:
-    process = start(stage, folder, 0.0)
-    _, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors
-    return (folder / "weights.bin").read_bytes()
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    assert train(folder) == 0
+    return folder
 
 
-def kill_after_two_checkpoints(stage: str, folder: Path) -> None:
-    process = start(stage, folder, 0.3)
-    assert process.stdout is not None
-    for _ in range(2):
-        assert process.stdout.readline().startswith("checkpoint")
-    time.sleep(0.31)  # into the steps behind the checkpoint
-    process.kill()
-    process.communicate(timeout=30)
-    assert process.returncode == -signal.SIGKILL
-    assert not (folder / "weights.bin").exists(), "the kill came too late to test anything"
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """Killed once in every stage."""
+    folder = tmp_path_factory.mktemp("killed")
+    for stage in STAGES:
+        assert train(folder, stage, str(KILLED_AT)) == -signal.SIGKILL
+        left = torch.load(folder / f"{stage}.pt", weights_only=True)
+        assert left["step"] == CHECKPOINT_EVERY, "nothing was left half-way, so nothing would be tested"
+    assert train(folder) == 0
+    return folder
 
 
-@pytest.mark.parametrize("stage", ["base", "world_model", "stage1", "stage2"])
-def test_killed_training_ends_with_the_same_weights(stage, tmp_path):
-    whole = finish(stage, tmp_path / "whole")
-    kill_after_two_checkpoints(stage, tmp_path / "killed")
-    assert finish(stage, tmp_path / "killed") == whole
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_training_ends_with_the_same_weights(stage, killed, uninterrupted):
+    assert (killed / f"{stage}.weights").read_bytes() == (uninterrupted / f"{stage}.weights").read_bytes()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_training_tells_the_same_history(stage, killed, uninterrupted):
+    """A stage that had started afresh, or had made some steps twice, could still agree in its last weights."""
+    saved = [torch.load(folder / f"{stage}.pt", weights_only=True) for folder in (killed, uninterrupted)]
+    assert [entry["step"] for entry in saved] == [STEPS, STEPS]
+    assert saved[0]["history"] == saved[1]["history"]

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from world2act_core.errors import World2ActError
 from world2act_core.policies.networks import SpatialSoftmax
 
 SCENE_DROPOUT = 0.5
@@ -43,7 +44,7 @@ class VideoAdapter(nn.Module):
             "patches": lambda: _patches(channels * height * width, config.size),
         }
         if config.pooling not in heads:
-            raise ValueError(f"pooling is {config.pooling!r}, expected one of {', '.join(heads)}")
+            raise World2ActError(f"pooling is {config.pooling!r}, expected one of {', '.join(heads)}")
         self.net = heads[config.pooling]()
 
     def forward(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:

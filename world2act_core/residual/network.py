@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from world2act_core.alignment.adapters import Alignment
+from world2act_core.errors import World2ActError
 from world2act_core.policies.networks import SpatialSoftmax, Standardise, start_at_zero
 
 
@@ -70,4 +71,4 @@ def _image_head(pooling: str, size: int) -> list[nn.Module]:
         return [SpatialSoftmax(), nn.Linear(64, size)]
     if pooling == "flat":
         return [nn.Flatten(), nn.LazyLinear(size)]
-    raise ValueError(f"pooling is {pooling!r}, expected 'spatial' or 'flat'")
+    raise World2ActError(f"pooling is {pooling!r}, expected 'spatial' or 'flat'")

@@ -1,0 +1,109 @@
+"""The contrastive loss: padding is masked, negatives are what they claim to be, both directions count."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tests.learning.scenes import square_table
+from world2act_core.alignment.losses import bidirectional_info_nce, sequence_similarity
+from world2act_core.alignment.sampling import SequenceSampler
+from world2act_core.alignment.train import masked_mse
+
+
+def sequences(b: int = 4, length: int = 5, size: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(b, length, size, generator=generator), torch.randn(b, length, size, generator=generator)
+
+
+def test_similarity_is_the_mean_cosine_over_chunks():
+    video, action = sequences()
+    found = sequence_similarity(video, action, torch.ones(4, 5, dtype=torch.bool))
+    by_hand = torch.stack([torch.cosine_similarity(video[1, t], action[2, t], dim=0) for t in range(5)]).mean()
+    assert found[1, 2].item() == pytest.approx(by_hand.item(), abs=1e-6)
+
+
+def test_padding_has_no_say():
+    video, action = sequences()
+    mask = torch.ones(4, 5, dtype=torch.bool)
+    mask[1, 3:] = False
+    before = sequence_similarity(video, action, mask)
+    video[1, 3:], action[1, 3:] = 100.0, -100.0
+    assert torch.equal(sequence_similarity(video, action, mask), before)
+
+
+def test_padding_has_no_say_in_reconstruction():
+    predicted, truth, valid = torch.zeros(3, 4, 7), torch.ones(3, 4, 7), torch.tensor([True, True, False])
+    truth[2] = 1000.0
+    assert masked_mse(predicted, truth, valid).item() == pytest.approx(1.0)
+
+
+def test_info_nce_of_a_hand_computed_case():
+    similarity = torch.tensor([[0.9, 0.1], [0.4, 0.8]])
+    rows = [-math.log(math.exp(9) / (math.exp(9) + math.exp(1))), -math.log(math.exp(8) / (math.exp(4) + math.exp(8)))]
+    columns = [
+        -math.log(math.exp(9) / (math.exp(9) + math.exp(4))),
+        -math.log(math.exp(8) / (math.exp(1) + math.exp(8))),
+    ]
+    expected = 0.5 * (sum(rows) / 2 + sum(columns) / 2)
+    assert bidirectional_info_nce(similarity, 0.1).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_both_directions_count():
+    similarity = torch.tensor([[0.9, 0.1], [0.4, 0.8]])
+    assert bidirectional_info_nce(similarity, 0.1) == pytest.approx(bidirectional_info_nce(similarity.T, 0.1))
+    one_sided = torch.nn.functional.cross_entropy(similarity / 0.1, torch.arange(2))
+    assert not math.isclose(bidirectional_info_nce(similarity, 0.1).item(), one_sided.item(), rel_tol=1e-3)
+
+
+def test_a_pair_that_is_not_allowed_is_no_negative():
+    similarity = torch.tensor([[0.9, 0.89, 0.1], [0.2, 0.8, 0.1], [0.3, 0.1, 0.7]])
+    allowed = torch.ones(3, 3, dtype=torch.bool)
+    allowed[0, 1] = False
+    without = bidirectional_info_nce(similarity, 0.1, allowed)
+    assert without < bidirectional_info_nce(similarity, 0.1)
+    similarity[0, 1] = 0.0
+    assert bidirectional_info_nce(similarity, 0.1, allowed) == pytest.approx(without)
+
+
+@pytest.fixture(scope="module")
+def two_skills():
+    return square_table(24, prompts=("push right", "push down"))
+
+
+def test_hard_negatives_are_other_demonstrations_of_the_same_skill(two_skills):
+    sampler = SequenceSampler(two_skills, length=4, batch=8)
+    for step in range(20):
+        batch = sampler.draw(np.random.default_rng(step))
+        episodes = two_skills.episode[batch.rows[:, 0]]
+        skills = np.asarray([two_skills.prompts[row] for row in batch.rows[:, 0]])
+        assert len(set(episodes)) == len(episodes), "an episode is its own negative"
+        same_skill = (skills[:, None] == skills[None]) & (episodes[:, None] != episodes[None])
+        assert np.array_equal(batch.hard, same_skill)
+
+
+def test_a_quarter_of_the_anchors_negatives_are_hard(two_skills):
+    sampler = SequenceSampler(two_skills, length=4, batch=9, hard_ratio=0.25)
+    counts = {int(sampler.draw(np.random.default_rng(step)).hard[0].sum()) for step in range(20)}
+    assert counts == {2}
+
+
+def test_with_one_skill_all_negatives_are_hard():
+    batch = SequenceSampler(square_table(12), length=4, batch=8).draw(np.random.default_rng(0))
+    assert batch.hard[0, 1:].all()
+
+
+def test_sequences_are_consecutive_chunks_of_one_episode_and_short_ones_are_masked(two_skills):
+    batch = SequenceSampler(two_skills, length=9, batch=6).draw(np.random.default_rng(0))
+    assert batch.mask.sum(1).tolist() == [6] * len(batch.rows)  # the toy episodes have six chunks
+    for rows, mask in zip(batch.rows, batch.mask, strict=True):
+        assert np.array_equal(np.diff(rows[mask]), np.ones(5))
+        assert len(set(two_skills.episode[rows])) == 1
+
+
+def test_one_episode_cannot_be_contrasted():
+    with pytest.raises(ValueError, match="two labelled episodes"):
+        SequenceSampler(square_table(1), length=4, batch=4)

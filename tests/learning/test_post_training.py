@@ -1,0 +1,211 @@
+"""Stage 1 reads actions from video; Stage 2 moves the base towards what the world model imagines, and no further."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.learning.scenes import EMBODIMENT, SIZE, STREAMS, square_table
+from world2act_core.alignment.train import (
+    Stage1Config,
+    action_r2,
+    retrieval_accuracy,
+    train_alignment,
+    video_latents,
+)
+from world2act_core.errors import ContractError, RunError
+from world2act_core.policies.compact import CompactConfig, load_compact, new_network, save_compact
+from world2act_core.residual.network import Residual, ResidualConfig
+from world2act_core.residual.policy import PostTrainedPolicy, load_residual, save_residual
+from world2act_core.residual.train import PostTrainingSet, Stage2Config, train_residual
+from world2act_core.types import Observation
+from world2act_core.world_model.codec import PatchCodec
+
+USED = torch.tensor([True, True, False, False, False, False, False])
+SPAN = (-torch.ones(7), torch.ones(7))
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    torch.set_num_threads(1)
+    table = square_table(40)
+    codec = PatchCodec(SIZE)
+    codec.fit(torch.from_numpy(table.frames))
+    latents = codec.encode(torch.from_numpy(table.frames))
+    config = Stage1Config(steps=250, batch=8, length=4)
+    alignment, history = train_alignment(table, latents, config, 0, tmp_path_factory.mktemp("s1") / "checkpoint.pt")
+    return table, latents, alignment, history
+
+
+@pytest.fixture(scope="module")
+def base_file(tmp_path_factory):
+    config = CompactConfig(streams=STREAMS, image_size=SIZE, width=8, features=16)
+    torch.manual_seed(3)
+    path = tmp_path_factory.mktemp("base") / "policy.pt"
+    save_compact(path, new_network(config, EMBODIMENT), config, EMBODIMENT)
+    return path
+
+
+def post_training_set(learned) -> PostTrainingSet:
+    """A base that does nothing, and targets that are what really happened."""
+    table, latents, alignment, _ = learned
+    return PostTrainingSet(
+        images=torch.from_numpy(table.frames[table.before]),
+        proprio=torch.from_numpy(table.proprio),
+        base=torch.zeros(len(table), 4, 7),
+        target=video_latents(alignment, latents[table.before], latents[table.after]),
+    )
+
+
+def new_residual(alignment) -> Residual:
+    """It may move x and y only, the dimensions that the toy world's pushes use."""
+    torch.manual_seed(0)
+    return Residual(ResidualConfig(), alignment, 5, USED)
+
+
+def final_actions(residual: Residual, data: PostTrainingSet) -> torch.Tensor:
+    with torch.no_grad():
+        return data.base + residual(data.base, data.proprio, data.images.permute(0, 3, 1, 2).float() / 255)
+
+
+def shake(residual: Residual, scale: float) -> None:
+    """Make an untrained residual do something."""
+    with torch.no_grad():
+        for parameter in residual.head[-1].parameters():
+            parameter.normal_(std=scale)
+
+
+def observation(seed: int = 0) -> Observation:
+    rng = np.random.default_rng(seed)
+    state = {name: rng.standard_normal(stream.size).astype(np.float32) for name, stream in EMBODIMENT.state.items()}
+    return Observation(0.5, {"agentview": rng.integers(0, 255, (SIZE, SIZE, 3)).astype(np.uint8)}, state)
+
+
+def test_stage_1_reads_actions_from_unseen_video(learned):
+    _, _, alignment, _ = learned
+    unseen = square_table(60).select(np.arange(40 * 6, 60 * 6))
+    codec = PatchCodec(SIZE)
+    codec.fit(torch.from_numpy(square_table(40).frames))
+    latents = codec.encode(torch.from_numpy(unseen.frames))
+    assert action_r2(alignment, unseen, latents)["r2"] > 0.2
+    assert retrieval_accuracy(alignment, unseen, latents) > 2 / 16  # twice what guessing gives
+
+
+def test_stage_1_losses_fall(learned):
+    *_, history = learned
+    for term in ("reconstruction", "decode"):
+        assert history[-1][term] < 0.5 * history[0][term]
+
+
+def test_an_untrained_residual_leaves_the_base_alone(learned):
+    _, _, alignment, _ = learned
+    correction = new_residual(alignment)(torch.rand(3, 4, 7), torch.rand(3, 5), torch.rand(3, 3, SIZE, SIZE))
+    assert not correction.any()
+
+
+def test_stage_2_moves_the_base_towards_the_imagined_latents(learned, tmp_path):
+    _, _, alignment, _ = learned
+    residual, data = new_residual(alignment), post_training_set(learned)
+    residual.standardise.fit(data.proprio)
+    history = train_residual(residual, alignment, data, SPAN, Stage2Config(steps=150), 0, tmp_path / "c.pt")
+    assert history[-1]["cosine"] > history[0]["cosine"] + 0.15
+    expected = torch.tensor([0.7, 0.0])  # what a push is on average; the rest of it no frame foretells
+    before, after = data.base[..., :2] - expected, final_actions(residual, data)[..., :2] - expected
+    assert after.square().mean() < 0.25 * before.square().mean()
+
+
+def test_targets_of_other_chunks_would_not_move_the_base_so(learned, tmp_path):
+    """The test above must notice where the targets lead: turned by a quarter, the pushes turn too."""
+    table, _, alignment, _ = learned
+    residual, data = new_residual(alignment), post_training_set(learned)
+    residual.standardise.fit(data.proprio)
+    turned = torch.from_numpy(table.actions.copy())
+    turned[..., [0, 1]] = turned[..., [1, 0]]
+    with torch.no_grad():
+        data = replace(data, target=alignment.action(turned))
+    train_residual(residual, alignment, data, SPAN, Stage2Config(steps=60), 0, tmp_path / "c.pt")
+    pushes = final_actions(residual, data)[..., :2].mean((0, 1))
+    assert pushes[1] > 0.4
+    assert abs(pushes[0]) < 0.3
+
+
+def test_stage_2_trains_the_residual_only(learned, tmp_path):
+    _, _, alignment, _ = learned
+    before = {name: value.clone() for name, value in alignment.state_dict().items()}
+    residual = new_residual(alignment)
+    frozen = {name: value.clone() for name, value in residual.action.state_dict().items()}
+    train_residual(residual, alignment, post_training_set(learned), SPAN, Stage2Config(steps=5), 0, tmp_path / "c.pt")
+    assert all(torch.equal(value, before[name]) for name, value in alignment.state_dict().items())
+    assert all(torch.equal(value, frozen[name]) for name, value in residual.action.state_dict().items())
+
+
+def test_unused_action_dimensions_are_never_touched(learned, tmp_path):
+    _, _, alignment, _ = learned
+    residual, data = new_residual(alignment), post_training_set(learned)
+    train_residual(residual, alignment, data, SPAN, Stage2Config(steps=30), 0, tmp_path / "c.pt")
+    with torch.no_grad():
+        correction = residual(data.base, data.proprio, data.images.permute(0, 3, 1, 2).float() / 255)
+    assert correction[..., USED].all()
+    assert not correction[..., ~USED].any()
+
+
+def test_a_saturated_action_comes_back_and_one_wanted_beyond_the_range_stays_at_its_end(learned, tmp_path):
+    """The base stands at the end of a range that the pushes in x exceed; those in y are wanted around 0."""
+    _, _, alignment, _ = learned
+    end = 0.3 * torch.ones(7)
+    residual, data = new_residual(alignment), post_training_set(learned)
+    data = replace(data, base=end.expand_as(data.base))
+    residual.standardise.fit(data.proprio)
+    config = Stage2Config(steps=100, contrast=0.0)
+    train_residual(residual, alignment, data, (-end, end), config, 0, tmp_path / "c.pt")
+    x, y = final_actions(residual, data)[..., :2].mean((0, 1))
+    assert abs(y) < 0.1
+    assert x.item() == pytest.approx(0.3, abs=0.05)  # a target that is not clamped would ask for 0.7
+
+
+def test_the_contrast_does_not_push_actions_out_of_the_range(learned, tmp_path):
+    """Beyond the range it sees no difference, so only the decoded targets have a say there."""
+    _, _, alignment, _ = learned
+    end = 0.3 * torch.ones(7)
+    residual, data = new_residual(alignment), post_training_set(learned)
+    residual.standardise.fit(data.proprio)
+    train_residual(residual, alignment, data, (-end, end), Stage2Config(steps=100), 0, tmp_path / "c.pt")
+    assert final_actions(residual, data).abs().quantile(0.99) < 0.6  # above 1 for a contrast that sees beyond
+
+
+def test_the_post_trained_policy_stays_in_range_and_at_strength_0_is_the_base_bit_for_bit(learned, base_file):
+    _, _, alignment, _ = learned
+    base = load_compact(base_file, EMBODIMENT)
+    residual = new_residual(alignment)
+    shake(residual, 5.0)
+    seen = observation()
+    plain = base.act(seen, "push right").actions
+    assert np.array_equal(PostTrainedPolicy(base, residual, EMBODIMENT, strength=0.0).act(seen, "").actions, plain)
+    moved = PostTrainedPolicy(base, residual, EMBODIMENT).act(seen, "push right")
+    EMBODIMENT.check_chunk(moved)
+    assert not np.array_equal(moved.actions, plain)
+    assert np.abs(moved.actions).max() <= 1.0
+    assert moved.stamp == 0.5
+
+
+def test_a_residual_survives_its_file_and_knows_its_base(learned, base_file, tmp_path):
+    _, _, alignment, _ = learned
+    residual = new_residual(alignment).eval()
+    shake(residual, 1.0)
+    save_residual(tmp_path / "residual.pt", residual, ResidualConfig(), alignment, base_file)
+    again = load_residual(tmp_path / "residual.pt", base_file).eval()
+    given = torch.rand(2, 4, 7), torch.rand(2, 5), torch.rand(2, 3, SIZE, SIZE)
+    assert torch.equal(again(*given), residual(*given))
+    (tmp_path / "other.pt").write_bytes(base_file.read_bytes() + b"x")
+    with pytest.raises(RunError, match="another base policy"):
+        load_residual(tmp_path / "residual.pt", tmp_path / "other.pt")
+
+
+def test_a_policy_of_another_embodiment_is_refused(base_file, tmp_path):
+    saved = torch.load(base_file, weights_only=True)
+    torch.save({**saved, "embodiment": "franka_fr3"}, tmp_path / "policy.pt")
+    with pytest.raises(ContractError, match="trained for embodiment franka_fr3, not for libero_panda"):
+        load_compact(tmp_path / "policy.pt", EMBODIMENT)
