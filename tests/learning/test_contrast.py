@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from tests.learning.scenes import square_table
 from world2act_core.alignment.losses import bidirectional_info_nce, sequence_similarity
 from world2act_core.alignment.sampling import SequenceSampler
-from world2act_core.alignment.train import masked_mse
+from world2act_core.alignment.train import Stage1Config, masked_mse, train_alignment
 
 
 def sequences(b: int = 4, length: int = 5, size: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
@@ -104,6 +105,31 @@ def test_sequences_are_consecutive_chunks_of_one_episode_and_short_ones_are_mask
         assert len(set(two_skills.episode[rows])) == 1
 
 
+def test_chunks_without_actions_are_never_drawn():
+    table = square_table(6)
+    sampler = SequenceSampler(replace(table, labelled=table.episode % 2 == 0), length=4, batch=8)
+    drawn = [sampler.draw(np.random.default_rng(step)).rows for step in range(10)]
+    assert {int(table.episode[row]) for rows in drawn for row in rows.flat} == {0, 2, 4}
+
+
 def test_one_episode_cannot_be_contrasted():
     with pytest.raises(ValueError, match="two labelled episodes"):
         SequenceSampler(square_table(1), length=4, batch=4)
+
+
+def test_training_is_the_same_whatever_stands_in_the_padding(tmp_path, monkeypatch):
+    table = square_table(6)  # six chunks an episode, so that a third of the sequences below is padding
+    latents = torch.randn(len(table.frames), 8, 4, 4, generator=torch.Generator().manual_seed(0))
+    config = Stage1Config(steps=3, batch=4, length=9)
+    draw = SequenceSampler.draw
+
+    def draw_with_rubbish(self, rng):
+        batch = draw(self, rng)
+        return replace(batch, rows=np.where(batch.mask, batch.rows, 0))
+
+    repeated, _ = train_alignment(table, latents, config, 0, tmp_path / "repeated.pt")
+    monkeypatch.setattr(SequenceSampler, "draw", draw_with_rubbish)
+    rubbish, _ = train_alignment(table, latents, config, 0, tmp_path / "rubbish.pt")
+    other = rubbish.state_dict()
+    for name, value in repeated.state_dict().items():
+        assert torch.allclose(value, other[name], atol=1e-6), name

@@ -17,7 +17,8 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", type=Path, default=Path("runs/demo"), help="run folder (default runs/demo)")
+    default = Path("runs/demo")
+    parser.add_argument("--run", dest="folder", type=Path, default=default, help=f"run folder (default {default})")
     parser.add_argument("--recipe", type=Path, help="YAML file with settings that differ from the demo's")
     parser.add_argument("--seed", type=int, help="seed of all training")
 
@@ -31,5 +32,5 @@ def run(args: argparse.Namespace) -> int:
     recipe = read_recipe(args.recipe)
     if args.seed is not None:
         recipe = replace(recipe, seed=args.seed)
-    run_pipeline(args.run, recipe)
+    run_pipeline(args.folder, recipe)
     return 0

@@ -79,8 +79,11 @@ def read_recipe(path: Path | None) -> Recipe:
         return Recipe()
     if not path.is_file():
         raise World2ActError(f"there is no recipe {path}")
-    raw = yaml.safe_load(path.read_text()) or {}
-    return _override(Recipe(), raw, path.name)
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise World2ActError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
+    return _override(Recipe(), {} if raw is None else raw, path.name)
 
 
 def _override(settings: Settings, raw: Any, where: str) -> Settings:
@@ -94,17 +97,18 @@ def _override(settings: Settings, raw: Any, where: str) -> Settings:
         current = getattr(settings, key)
         if is_dataclass(current):
             changed[key] = _override(current, value, f"{where}: {key}")
-        elif isinstance(current, tuple):
-            changed[key] = tuple(value) if isinstance(value, list) else _refuse(where, key, value, current)
-        elif isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
-            changed[key] = float(value)
+        elif _is_like(value, current):
+            changed[key] = tuple(value) if isinstance(current, tuple) else type(current)(value)
         else:
-            changed[key] = value if type(value) is type(current) else _refuse(where, key, value, current)
+            raise World2ActError(f"{where}: {key} = {value!r} must be of the kind of {current!r}")
     return replace(settings, **changed)  # type: ignore[type-var]
 
 
-def _refuse(where: str, key: str, value: Any, current: Any) -> Any:
-    raise World2ActError(f"{where}: {key} = {value!r} must be of the kind of {current!r}")
+def _is_like(value: Any, current: Any) -> bool:
+    """Whether a value from YAML can stand in place of one: a list for a tuple, an integer for a float too."""
+    if isinstance(current, tuple):
+        return isinstance(value, list) and all(_is_like(entry, current[0]) for entry in value)
+    return type(value) is type(current) or (type(current) is float and type(value) is int)
 
 
 def as_json(settings: Any) -> dict[str, Any]:

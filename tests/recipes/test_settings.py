@@ -1,0 +1,77 @@
+"""Recipe files: what they may say, and that no split shares a start with the evaluation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from world2act_core.cli import main
+from world2act_core.errors import World2ActError
+from world2act_core.recipes.settings import Recipe, Split, as_json, read_recipe
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = [None, *sorted((ROOT / "recipes").glob("*.yaml"))]
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_changes_what_it_names_and_nothing_else(tmp_path):
+    recipe = read_recipe(written(tmp_path, "rounds: 2\nvideo_noise: 0\ncameras: [agentview]\nstage1: {steps: 7}\n"))
+    assert (recipe.rounds, recipe.video_noise, recipe.cameras, recipe.stage1.steps) == (2, 0.0, ("agentview",), 7)
+    assert recipe.stage1.batch == Recipe().stage1.batch
+    assert recipe.stage2 == Recipe().stage2
+
+
+def test_an_empty_file_is_the_demo(tmp_path):
+    assert read_recipe(written(tmp_path, "# nothing\n")) == Recipe()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rouns: 2", r"mine\.yaml: rouns is not known here; known are .*rounds"),
+        ("stage1: {stepz: 2}", r"mine\.yaml: stage1: stepz is not known here; known are .*steps"),
+        ("rounds: three", r"mine\.yaml: rounds = 'three' must be of the kind of \d"),
+        ("rounds: 1.5", r"mine\.yaml: rounds = 1\.5 must be of the kind of \d"),
+        ("seed: true", r"mine\.yaml: seed = True must be of the kind of 0"),
+        ("stage2: {penalty: small}", r"mine\.yaml: stage2: penalty = 'small' must be of the kind of 0\."),
+        ("cameras: agentview", r"mine\.yaml: cameras = 'agentview' must be of the kind of \('agentview'"),
+        ("pair_noise: [0.1, loud]", r"mine\.yaml: pair_noise = \[0\.1, 'loud'\] must be of the kind of \(0\.0"),
+        ("stage1: 3", r"mine\.yaml: stage1 = 3 must be a mapping"),
+        ("[1, 2]", r"mine\.yaml = \[1, 2\] must be a mapping"),
+        ("rounds: [", r"mine\.yaml is not YAML: .*line 1"),
+    ],
+)
+def test_what_a_recipe_does_not_know_is_refused_with_file_and_key(tmp_path, text, message):
+    with pytest.raises(World2ActError, match=message) as refused:
+        read_recipe(written(tmp_path, text))
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_the_command_says_so_in_one_sentence(tmp_path, capsys):
+    assert main(["demo", "--run", str(tmp_path / "run"), "--recipe", str(tmp_path / "none.yaml")]) == 2
+    assert capsys.readouterr().err == f"world2act demo: there is no recipe {tmp_path / 'none.yaml'}\n"
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("recipe", SHIPPED, ids=lambda path: path.name if path else "demo")
+def test_settings_survive_the_manifest(tmp_path, recipe):
+    settings = read_recipe(recipe)
+    assert read_recipe(written(tmp_path, json.dumps(as_json(settings)))) == settings
+
+
+@pytest.mark.parametrize("recipe", SHIPPED, ids=lambda path: path.name if path else "demo")
+def test_no_split_shares_an_official_state_with_the_evaluation_or_another_split(recipe):
+    settings = read_recipe(recipe)
+    splits = {name: value for name, value in vars(settings).items() if isinstance(value, Split)}
+    assert "evaluation" in splits and len(splits) == 5
+    states = [{start.index for start in settings.starts(split)} for split in splits.values()]
+    ids = [start.id for split in splits.values() for start in settings.starts(split)]
+    assert sum(map(len, states)) == len(set.union(*states))
+    assert len(ids) == len(set(ids)) == sum(split.count for split in splits.values())

@@ -1,0 +1,67 @@
+"""What Stage 2 is given to learn from, and how episodes are kept apart for measuring."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.learning.scenes import EMBODIMENT, SIZE, STREAMS, square_table
+from world2act_core.alignment.adapters import AdapterConfig, Alignment
+from world2act_core.policies.compact import CompactConfig, CompactPolicy, new_network
+from world2act_core.policies.networks import to_float
+from world2act_core.recipes.stages import post_training_set, split_episodes
+from world2act_core.world_model.compact import CompactWorldModel, CompactWorldModelConfig
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """A table, and an untrained policy, world model and alignment, none of which does nothing."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    table = square_table(6)
+    config = CompactConfig(streams=STREAMS, image_size=SIZE, width=8, features=16)
+    policy = CompactPolicy(new_network(config, EMBODIMENT), config, EMBODIMENT)
+    with torch.no_grad():
+        for parameter in policy.network.head[-1].parameters():
+            parameter.normal_(std=3.0)  # beyond the range of actions
+    model = CompactWorldModel(CompactWorldModelConfig(image_size=SIZE, views=1, width=8)).eval()
+    model.codec.fit(torch.from_numpy(table.frames))
+    torch.nn.init.normal_(model.dynamics.leave.weight, std=0.1)
+    alignment = Alignment(AdapterConfig(model.latent_shape)).eval()
+    return table, policy, model, alignment
+
+
+def test_it_pairs_what_the_base_does_in_range_with_what_is_imagined_from_the_same_frame(parts):
+    table, policy, model, alignment = parts
+    data = post_training_set(*parts)
+    row = 8
+    image = torch.from_numpy(table.frames[table.before[[row]]])
+    before = model.encode(image)
+    with torch.no_grad():
+        action = policy.network(to_float(image), torch.from_numpy(table.proprio[[row]]))[0]
+        previous = model.encode(torch.from_numpy(table.frames[table.previous[[row]]]))
+        imagined = model.imagine(previous, before, [table.prompts[row]], torch.tensor([table.clock[row]]), 1)[:, 1]
+        target = alignment.video(before, imagined)[0]
+    assert action.abs().max() > 1
+    assert torch.allclose(data.base[row], action.clamp(-1, 1), atol=1e-5)
+    assert torch.allclose(data.target[row], target, atol=1e-5)
+    assert torch.equal(data.images[row], image[0])
+
+
+def test_it_never_reads_what_really_happened_nor_which_actions_were_taken(parts):
+    table, *others = parts
+    blind = replace(table, after=table.before, actions=np.full_like(table.actions, np.nan))
+    seen, unseen = post_training_set(*parts), post_training_set(blind, *others)
+    assert torch.equal(seen.target, unseen.target)
+    assert torch.equal(seen.base, unseen.base)
+
+
+def test_the_measured_episodes_share_no_frame_with_the_others():
+    table = square_table(10)
+    train, held_out = split_episodes(table, 0.9)
+    assert set(train.episode) == set(range(9))
+    assert set(held_out.episode) == {9}
+    assert len(train.frames) + len(held_out.frames) == len(table.frames)
