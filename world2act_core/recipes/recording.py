@@ -18,14 +18,13 @@ import numpy as np
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.episodes import BagWriter, iterate_episodes
 from world2act_core.episodes.chunks import ChunkTable, chunk_table
-from world2act_core.errors import RunError
 from world2act_core.evaluation import Trial
 from world2act_core.policies.protocol import Policy
 from world2act_core.simulators.demonstrator import BowlOnPlateDemonstrator
-from world2act_core.simulators.rollout import Actor, NoisyActor, PolicyActor, ReplayActor, rollout
+from world2act_core.simulators.rollout import Actor, NoisyActor, PolicyActor, rollout
 from world2act_core.simulators.starts import Start
 from world2act_core.simulators.workers import WorkerContext, WorkerPool
-from world2act_core.types import Array, Episode
+from world2act_core.types import Episode
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,6 @@ class Attempt:
         start: where it begins.
         source: ``demonstrator``, ``base`` or ``post-trained``: who acts, and what the bag says of it.
         base, residual: files of the policy; both empty for the demonstrator, ``residual`` empty for the base.
-        replay: bag of an episode whose actions are repeated open loop instead.
         noise: exploration noise of the translation in action units, seeded by the start.
         bag: folder to record into; empty records nothing.
         max_steps: end there at the latest; 0 leaves it to the task's horizon.
@@ -48,7 +46,6 @@ class Attempt:
     source: str
     base: str = ""
     residual: str = ""
-    replay: str = ""
     noise: float = 0.0
     bag: str = ""
     max_steps: int = 0
@@ -89,11 +86,9 @@ def attempt(job: Attempt, context: WorkerContext) -> Outcome:
 
 
 def _actor(job: Attempt, context: WorkerContext) -> Actor:
-    if job.replay:
-        actor: Actor = ReplayActor(context.once(job.replay, lambda: _recorded_actions(job)))
-    elif job.base:
+    if job.base:
         policy = context.once((job.base, job.residual), lambda: _policy(job))
-        actor = PolicyActor(policy)
+        actor: Actor = PolicyActor(policy)
     else:
         actor = BowlOnPlateDemonstrator()
     if not job.noise:
@@ -101,13 +96,6 @@ def _actor(job: Attempt, context: WorkerContext) -> Actor:
     # Only where the gripper goes: the task needs no turning, so turns would be noise in the video as well.
     moves = [name in ("x", "y", "z") for name in load_embodiment(job.embodiment).action.names]
     return NoisyActor(actor, job.start.seed, job.noise * np.array(moves, np.float64))
-
-
-def _recorded_actions(job: Attempt) -> Array:
-    episode = next(iter(iterate_episodes(job.replay, load_embodiment(job.embodiment), ())))
-    if episode.actions is None:
-        raise RunError(f"{job.replay} holds no actions to repeat: record the demonstration with its commands")
-    return episode.actions
 
 
 def _policy(job: Attempt) -> Policy:
