@@ -32,7 +32,7 @@ class CompactConfig:
     image_size: int = 64
     width: int = 16
     features: int = 64
-    steps: int = 1200
+    steps: int = 700
     batch: int = 64
     learning_rate: float = 1e-3
     shift: int = 2  # augmentation: images move by up to this many pixels

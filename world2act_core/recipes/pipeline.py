@@ -68,8 +68,12 @@ def _learn_and_evaluate(run: Run, recipe: Recipe, pool: WorkerPool) -> Stage:
     def config(*names: str) -> dict[str, object]:
         return {**scene, **{name: settings[name] for name in (*names, "seed", "torch_threads")}}
 
-    demonstrations = run.stage("demonstrations", work.demonstrations, config=config("demonstrations"), code=_SIMULATION)
-    videos = run.stage("videos", work.videos, config=config("videos", "video_noise"), code=_SIMULATION)
+    demonstrations = run.stage(
+        "demonstrations", work.demonstrations, config=config("demonstrations", "release_chunks"), code=_SIMULATION
+    )
+    videos = run.stage(
+        "videos", work.videos, config=config("videos", "video_noise", "release_chunks"), code=_SIMULATION
+    )
     base = run.stage(
         "base",
         lambda stage: work.base(stage, demonstrations),
@@ -80,7 +84,7 @@ def _learn_and_evaluate(run: Run, recipe: Recipe, pool: WorkerPool) -> Stage:
     free_pairs = run.stage(
         "free_pairs",
         lambda stage: work.free_pairs(stage, base),
-        config=config("free_pairs", "pair_noise", "rollout_steps"),
+        config=config("free_pairs", "pair_noise", "pair_steps"),
         inputs=[base],
         code=_SIMULATION,
     )

@@ -46,16 +46,18 @@ class Recipe:
     workers: int = 2
     torch_threads: int = 2
 
-    demonstrations: Split = Split(0, 9, 10, 1000)  # with actions: all that the base policy ever sees
-    videos: Split = Split(10, 24, 160, 2000)  # without actions: the world model's
-    free_pairs: Split = Split(25, 29, 48, 3000)  # the base acting on its own and with noise: labels come free
+    demonstrations: Split = Split(0, 9, 5, 1000)  # with actions: all that the base policy ever sees
+    videos: Split = Split(10, 24, 120, 2000)  # without actions: the world model's
+    free_pairs: Split = Split(25, 29, 96, 3000)  # the base acting on its own and with noise: labels come free
     post_training: Split = Split(30, 34, 48, 4000)  # Stage 2's rollouts
     evaluation: Split = Split(35, 49, 40, 5000)  # held out from all of the above
     deployment_episodes: int = 3
 
-    video_noise: float = 0.1  # exploration noise of the demonstrator in the videos, so that they show recoveries
-    pair_noise: tuple[float, ...] = (0.0, 0.15, 0.3)  # of the base in the free pairs, cycled
-    rollout_steps: int = 160  # free pairs and post-training rollouts end there; evaluation runs to the task's horizon
+    video_noise: tuple[float, ...] = (0.1, 0.2)  # of the demonstrator in the videos, cycled: they show recoveries
+    release_chunks: int = 3  # demonstrations and videos go on so long after success, to show how the gripper lets go
+    pair_noise: tuple[float, ...] = (0.05, 0.1, 0.2)  # of the base in the free pairs, cycled
+    pair_steps: int = 80  # about as long as a demonstration: what comes later shows a base that is lost
+    rollout_steps: int = 160  # post-training rollouts end there; evaluation runs to the task's horizon
     rounds: int = 3  # of Stage 2: rollouts with the newest policy, then training
 
     base: CompactConfig = field(default_factory=CompactConfig)

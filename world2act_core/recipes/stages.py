@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,11 +46,13 @@ class Stages:
 
     def demonstrations(self, stage: Stage) -> None:
         """Clean demonstrations with actions: all that the base policy learns from."""
-        self._record(stage, self.recipe.demonstrations, source="demonstrator", noises=(0.0,))
+        extra = self.recipe.release_chunks
+        self._record(stage, self.recipe.demonstrations, source="demonstrator", noises=(0.0,), extra_chunks=extra)
 
     def videos(self, stage: Stage) -> None:
         """Demonstrations under exploration noise; their actions are never read."""
-        self._record(stage, self.recipe.videos, source="demonstrator", noises=(self.recipe.video_noise,))
+        recipe = self.recipe
+        self._record(stage, recipe.videos, "demonstrator", recipe.video_noise, extra_chunks=recipe.release_chunks)
 
     def base(self, stage: Stage, demonstrations: Stage) -> None:
         """The base policy: behaviour cloning on the demonstrations, then frozen."""
@@ -63,10 +66,8 @@ class Stages:
 
     def free_pairs(self, stage: Stage, base: Stage) -> None:
         """The base policy acting by itself and under noise: pairs of video and action that no one had to label."""
-        recipe = self.recipe
-        self._record(
-            stage, recipe.free_pairs, "base", recipe.pair_noise, base=base.path(POLICY), max_steps=recipe.rollout_steps
-        )
+        recipe, policy = self.recipe, str(base.path(POLICY))
+        self._record(stage, recipe.free_pairs, "base", recipe.pair_noise, base=policy, max_steps=recipe.pair_steps)
 
     def world_model(self, stage: Stage, videos: Stage) -> None:
         """The world model, from action-free videos alone; the last tenth of them is kept for measuring it."""
@@ -112,8 +113,8 @@ class Stages:
                 [starts[index] for index in share],
                 "base" if newest is None else "post-trained",
                 (0.0,),
-                base=base.path(POLICY),
-                residual=newest,
+                base=str(base.path(POLICY)),
+                residual=str(newest or ""),
                 max_steps=self.recipe.rollout_steps,
             )
             record(self.pool, attempts, f"stage 2, round {number + 1}: rollouts")
@@ -150,42 +151,25 @@ class Stages:
         layout = self.embodiment.action
         return torch.from_numpy(layout.low), torch.from_numpy(layout.high)
 
-    def _record(
-        self,
-        stage: Stage,
-        split: Split,
-        source: str,
-        noises: tuple[float, ...],
-        base: Path | None = None,
-        max_steps: int = 0,
-    ) -> None:
+    def _record(self, stage: Stage, split: Split, source: str, noises: tuple[float, ...], **how: Any) -> None:
         starts = self.recipe.starts(split)
-        attempts = self._attempts(stage.path(BAGS), starts, source, noises, base=base, max_steps=max_steps)
-        record(self.pool, attempts, stage.name)
+        record(self.pool, self._attempts(stage.path(BAGS), starts, source, noises, **how), stage.name)
         stage.starts = [start.id for start in starts]
         stage.metrics = {"episodes": len(starts)}
 
     def _attempts(
-        self,
-        bags: Path,
-        starts: list[Start],
-        source: str,
-        noises: tuple[float, ...],
-        base: Path | None = None,
-        residual: Path | None = None,
-        max_steps: int = 0,
+        self, bags: Path, starts: list[Start], source: str, noises: tuple[float, ...], **how: Any
     ) -> list[Attempt]:
+        """One attempt a start, the noises in turn; ``how`` sets further fields of each ``Attempt``."""
         return [
             Attempt(
                 start=start,
                 source=source,
-                base=str(base or ""),
-                residual=str(residual or ""),
                 noise=noises[index % len(noises)],
                 bag=str(bags / f"{source}-{index:04d}"),
-                max_steps=max_steps,
                 cameras=self.recipe.cameras,
                 embodiment=self.recipe.embodiment,
+                **how,
             )
             for index, start in enumerate(starts)
         ]

@@ -31,7 +31,7 @@ class CompactWorldModelConfig:
     patch: int = 8
     channels: int = 16
     width: int = 48
-    steps: int = 700
+    steps: int = 600
     batch: int = 48
     learning_rate: float = 2e-3
     clock_dropout: float = 0.3  # share of samples without clock: the policy may be slower than the videos
