@@ -10,11 +10,12 @@ The rooms, from the ground up (a room imports only from rooms above it in this l
 ``policies``    base policies behind one protocol
 ``world_model``  frame + skill prompt → imagined latents
 ``simulators``  LIBERO behind one protocol, scripted demonstrators, worker processes
-``skills``      splitting long tasks into atomic skills
 ``alignment``   Stage 1: one latent space for video latents and action chunks
 ``residual``    Stage 2: a small residual policy on a frozen base
 ``evaluation``  paired trials on fixed starts, intervals, reports
 ``runtime``     what runs on the robot: chunk scheduling, holds, the graph description
+``recipes``     whole jobs made of the rooms above: the demo's loop
+``doctor``      what is installed, what is missing, what mends it
 ``cli``         the ``world2act`` command
 ==============  ==========================================================================
 

@@ -57,7 +57,22 @@ def post_training_set(learned) -> PostTrainingSet:
         proprio=torch.from_numpy(table.proprio),
         base=torch.zeros(len(table), 4, 7),
         target=video_latents(alignment, latents[table.before], latents[table.after]),
+        episode=torch.from_numpy(table.episode),
     )
+
+
+def test_chunks_of_one_rollout_are_no_negatives(learned, tmp_path):
+    """Positives share their initial condition; the contrast of a single rollout has nothing to push away."""
+    _, _, alignment, _ = learned
+    data = post_training_set(learned)
+    contrasts = []
+    for index, episode in enumerate((torch.zeros_like(data.episode), data.episode)):
+        single = replace(data, episode=episode)
+        config, checkpoint = Stage2Config(steps=1), tmp_path / f"{index}.pt"
+        history = train_residual(new_residual(alignment), alignment, single, SPAN, config, 0, checkpoint)
+        contrasts.append(history[0]["contrast"])
+    assert contrasts[0] == 0.0
+    assert contrasts[1] > 1.0
 
 
 def new_residual(alignment) -> Residual:

@@ -22,8 +22,8 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_a_file_changes_what_it_names_and_nothing_else(tmp_path):
-    recipe = read_recipe(written(tmp_path, "rounds: 2\nvideo_noise: 0\ncameras: [agentview]\nstage1: {steps: 7}\n"))
-    assert (recipe.rounds, recipe.video_noise, recipe.cameras, recipe.stage1.steps) == (2, 0.0, ("agentview",), 7)
+    recipe = read_recipe(written(tmp_path, "rounds: 2\nvideo_noise: [0]\ncameras: [agentview]\nstage1: {steps: 7}\n"))
+    assert (recipe.rounds, recipe.video_noise, recipe.cameras, recipe.stage1.steps) == (2, (0,), ("agentview",), 7)
     assert recipe.stage1.batch == Recipe().stage1.batch
     assert recipe.stage2 == Recipe().stage2
 

@@ -49,6 +49,7 @@ def train(folder: Path) -> dict[str, nn.Module]:
         proprio=torch.from_numpy(table.proprio),
         base=0.5 * torch.from_numpy(table.actions),
         target=video_latents(alignment, latents[table.before], latents[table.after]),
+        episode=torch.from_numpy(table.episode),
     )
     span = (-torch.ones(7), torch.ones(7))
     train_residual(residual, alignment, data, span, Stage2Config(steps=STEPS, batch=16), 3, folder / "stage2.pt")

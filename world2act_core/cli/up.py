@@ -16,6 +16,9 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from world2act_core.runtime.graph import GRAPHS
 
+    parser.add_argument(
+        "--with-parent", action="store_true", help="end the graph when the process that started this command ends"
+    )
     graphs = parser.add_subparsers(dest="graph", metavar="GRAPH", required=True)
     for graph in GRAPHS.values():
         options = graphs.add_parser(graph.name, help=graph.summary, description=f"Start {graph.summary}.")
@@ -31,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from world2act_core.runtime.graph import describe
-    from world2act_core.runtime.processes import run_graph
+    from world2act_core.runtime.processes import end_with_parent, run_graph
 
+    if args.with_parent:
+        end_with_parent()
     values = {name: getattr(args, f"graph_{name}") for name in args.graph_arguments}
     return run_graph(describe(args.graph).build(values))

@@ -15,10 +15,13 @@ def open_run_policy(reference: str, embodiment: Embodiment) -> Policy:
     Raises:
         RunError: no such run, or the stage that trains the policy is not finished.
     """
+    import torch
+
     from world2act_core.policies.compact import load_compact
     from world2act_core.residual.policy import PostTrainedPolicy, load_residual
     from world2act_core.runs.stage import read_stage
 
+    torch.set_num_threads(1)  # as in the evaluation's workers: sums in another order would be other actions
     folder, _, part = reference.partition("#")
     if part not in ("", "base", "post-trained"):
         raise RunError(f"run:{reference} names {part!r}: expected #base or #post-trained")

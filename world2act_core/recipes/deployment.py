@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from world2act_core.errors import RunError
@@ -27,13 +28,12 @@ def deployment_stage(stage: Stage, recipe: Recipe, run_folder: Path) -> None:
         RunError: the graph failed; names its log.
     """
     starts = [start.id for start in recipe.starts(recipe.evaluation)[: recipe.deployment_episodes]]
-    for name in (BAG, OUTCOMES):
-        path = stage.path(name)
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "world2act_core.cli", "up", "sim_arm"]
+    # Folder and domain of its own: the graph of a killed demo may need some seconds to end.
+    attempt = Path(tempfile.mkdtemp(dir=stage.scratch))
+    command = [sys.executable, "-m", "world2act_core.cli", "up", "--with-parent", "sim_arm"]
     command += ["--run", str(run_folder), "--robot", recipe.embodiment, "--task", f"{recipe.suite}/{recipe.task}"]
     command += ["--cameras", recipe.cameras[0], "--starts", ",".join(starts), "--source", "post-trained"]
-    command += ["--record", str(stage.path(BAG)), "--results", str(stage.path(OUTCOMES))]
+    command += ["--record", str(attempt / BAG), "--results", str(attempt / OUTCOMES)]
     domain = os.environ.get("ROS_DOMAIN_ID") or str(random.randrange(1, 101))
     log = stage.path(LOG)
     with log.open("w") as output:
@@ -49,15 +49,21 @@ def deployment_stage(stage: Stage, recipe: Recipe, run_folder: Path) -> None:
             ).returncode
         except subprocess.TimeoutExpired:
             raise RunError(f"the ROS 2 graph was not done after {LIMIT_S} s: see {log}") from None
-    outcomes = read_outcomes(stage)
+    outcomes = _read(attempt / OUTCOMES)
     if code or len(outcomes) != len(starts):
         done = f"{len(outcomes)} of {len(starts)} episodes"
         raise RunError(f"the ROS 2 graph ended with code {code} after {done}: see {log}")
+    for name in (BAG, OUTCOMES):
+        shutil.rmtree(stage.path(name), ignore_errors=True)
+        os.replace(attempt / name, stage.path(name))
     stage.starts = starts
     stage.metrics = {"episodes": len(outcomes), "successes": sum(entry["outcome"] == "success" for entry in outcomes)}
 
 
 def read_outcomes(stage: Stage) -> list[dict[str, object]]:
     """One entry an episode, as the graph reported it."""
-    path = stage.path(OUTCOMES)
+    return _read(stage.path(OUTCOMES))
+
+
+def _read(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

@@ -91,10 +91,8 @@ def _in_workers_only(request: TrialRequest) -> Trial:
 def _record_examples(
     stage: Stage, attempts: Callable[[Iterable[TrialRequest]], list[Attempt]], pool: WorkerPool, paired: PairedTrials
 ) -> None:
-    """Bags of both policies on two starts: one where they differ, if there is one, and the first other start."""
-    order = {"only post-trained": 0, "only base": 1, "both": 2, "neither": 3}
-    ranked = sorted(zip(paired.outcomes, paired.start_ids, strict=True), key=lambda pair: order[pair[0]])
-    shown = [start for _, start in ranked[:1] + ranked[-1:]]
+    """Bags of both policies on two starts; the first is what the picture shows."""
+    shown = example_starts(paired)
     requests = [TrialRequest(policy, start) for start in dict.fromkeys(shown) for policy in (BASE, POST)]
     names = [f"{index // 2}-{request.policy}" for index, request in enumerate(requests)]
     bags = stage.path(BAGS)
@@ -103,6 +101,15 @@ def _record_examples(
         for job, name in zip(attempts(requests), names, strict=True)
     ]
     record(pool, jobs, "examples for the report")
+
+
+def example_starts(paired: PairedTrials) -> list[str]:
+    """Two starts that stand for the whole: the first on which the policies differ in the way in which they differ more
+    often, and the first on which they do not."""
+    commoner = "only post-trained" if paired.count("only post-trained") >= paired.count("only base") else "only base"
+    differing = [start for outcome, start in zip(paired.outcomes, paired.start_ids, strict=True) if outcome == commoner]
+    alike = [start for start, o in zip(paired.start_ids, paired.outcomes, strict=True) if o in ("both", "neither")]
+    return [*differing[:1], *alike[:1]] or list(paired.start_ids[:1])
 
 
 def commit() -> str:

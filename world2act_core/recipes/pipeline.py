@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -10,30 +11,35 @@ import torch
 
 from world2act_core.alignment import adapters, losses, sampling
 from world2act_core.alignment import train as alignment_train
+from world2act_core.embodiment import load_embodiment
 from world2act_core.episodes import chunks
 from world2act_core.evaluation.console import result_table
 from world2act_core.evaluation.results import read_results
 from world2act_core.policies import compact as compact_policy
 from world2act_core.policies import networks
-from world2act_core.recipes import reporting, stages
+from world2act_core.recipes import deployment as deployment_module
+from world2act_core.recipes import evaluation as evaluation_module
+from world2act_core.recipes import recording, reporting, stages
 from world2act_core.recipes.deployment import deployment_stage
 from world2act_core.recipes.evaluation import RESULTS, evaluation_stage
 from world2act_core.recipes.settings import Recipe, as_json
 from world2act_core.recipes.stages import Stages
 from world2act_core.residual import network as residual_network
+from world2act_core.residual import policy as residual_policy
 from world2act_core.residual import train as residual_train
 from world2act_core.runs import Run, Stage, training
-from world2act_core.simulators import demonstrator, libero, rollout
+from world2act_core.simulators import control, demonstrator, libero, rendering, rollout, starts
 from world2act_core.simulators.workers import WorkerPool
 from world2act_core.world_model import codec
 from world2act_core.world_model import compact as compact_world_model
 
 # What a stage's result depends on besides its configuration and inputs: a change of these sources runs it again.
-_SIMULATION: list[ModuleType] = [libero, rollout, demonstrator]
-_BASE: list[ModuleType] = [compact_policy, networks, chunks, training]
-_WORLD_MODEL: list[ModuleType] = [compact_world_model, codec, chunks, training]
-_STAGE1: list[ModuleType] = [adapters, losses, sampling, alignment_train, chunks, training]
-_STAGE2: list[ModuleType] = [residual_network, residual_train, losses, stages, training, *_SIMULATION]
+_SIMULATION: list[ModuleType] = [libero, control, rendering, starts, rollout, demonstrator, recording]
+_BASE: list[ModuleType] = [stages, compact_policy, networks, chunks, training]
+_WORLD_MODEL: list[ModuleType] = [stages, compact_world_model, codec, chunks, training]
+_STAGE1: list[ModuleType] = [stages, adapters, losses, sampling, alignment_train, chunks, training]
+_EVALUATION: list[ModuleType] = [evaluation_module, residual_policy, *_SIMULATION]
+_STAGE2: list[ModuleType] = [stages, residual_network, residual_train, residual_policy, losses, training, *_SIMULATION]
 
 
 def run_pipeline(folder: Path, recipe: Recipe, announce: Callable[[str], None] = print) -> Path:
@@ -48,8 +54,9 @@ def run_pipeline(folder: Path, recipe: Recipe, announce: Callable[[str], None] =
     deployment = run.stage(
         "deployment",
         lambda stage: deployment_stage(stage, recipe, folder),
-        config={"episodes": recipe.deployment_episodes, **_scene(recipe)},
+        config={"episodes": recipe.deployment_episodes, "evaluation": as_json(recipe)["evaluation"], **_scene(recipe)},
         inputs=[run.stages["stage2"]],
+        code=[deployment_module, residual_policy],
     )
     report = reporting.write_report(folder, recipe, run.stages)
     results = read_results(evaluation.path(RESULTS))
@@ -117,10 +124,12 @@ def _learn_and_evaluate(run: Run, recipe: Recipe, pool: WorkerPool) -> Stage:
         ),
         config=config("evaluation"),
         inputs=learned,
-        code=_SIMULATION,
+        code=_EVALUATION,
     )
     return evaluation
 
 
 def _scene(recipe: Recipe) -> dict[str, object]:
-    return {name: getattr(recipe, name) for name in ("suite", "task", "embodiment", "cameras", "jitter_cm")}
+    scene = {name: getattr(recipe, name) for name in ("suite", "task", "embodiment", "cameras", "jitter_cm")}
+    contract = hashlib.sha256(repr(load_embodiment(recipe.embodiment)).encode()).hexdigest()
+    return {**scene, "contract": contract}

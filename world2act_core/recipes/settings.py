@@ -66,6 +66,22 @@ class Recipe:
     residual: ResidualConfig = field(default_factory=ResidualConfig)
     stage2: Stage2Config = field(default_factory=Stage2Config)
 
+    def __post_init__(self) -> None:
+        """Refuse what would only fail, or be wrong, after minutes of work."""
+        if self.base.camera != self.cameras[0]:
+            raise World2ActError(f"base.camera {self.base.camera} must be the first of cameras {list(self.cameras)}")
+        held_out = range(self.evaluation.first, self.evaluation.last + 1)
+        for name in ("demonstrations", "videos", "free_pairs", "post_training"):
+            split = getattr(self, name)
+            if split.first in held_out or held_out.start in range(split.first, split.last + 1):
+                raise World2ActError(f"{name} and evaluation share official states: change their first and last")
+        for name, count, least in (
+            ("videos.count", self.videos.count, 5),  # a tenth is kept for measuring, and must not be empty
+            ("demonstrations.count + free_pairs.count", self.demonstrations.count + self.free_pairs.count, 15),
+        ):
+            if count < least:
+                raise World2ActError(f"{name} = {count} leaves nothing to measure on: make it at least {least}")
+
     def starts(self, split: Split) -> list[Start]:
         indices = range(split.first, split.last + 1)
         return jittered_starts(self.suite, self.task, indices, self.jitter_cm, split.count, split.seed)

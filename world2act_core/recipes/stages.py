@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,8 @@ class Stages:
         """The world model, from action-free videos alone; the last tenth of them is kept for measuring it."""
         table = self._table([videos], with_actions=False)
         train, held_out = split_episodes(table, 0.9)
-        model, history = train_world_model(
-            train, self.recipe.world_model, self.recipe.seed, stage.scratch / "checkpoint.pt"
-        )
+        tiled = replace(self.recipe.world_model, views=len(self.recipe.cameras), image_size=self.recipe.base.image_size)
+        model, history = train_world_model(train, tiled, self.recipe.seed, stage.scratch / "checkpoint.pt")
         save_world_model(stage.path(WORLD_MODEL), model)
         errors = latent_errors(model.eval(), held_out)
         _finish(stage, history, {"chunks": len(train), **{f"held_out_{name}": value for name, value in errors.items()}})
@@ -206,7 +206,7 @@ def post_training_set(
     imagined = imagine_next(model, table, latents)
     target = video_latents(alignment, latents[table.before], imagined)
     base = base.clamp(torch.from_numpy(layout.low), torch.from_numpy(layout.high))
-    return PostTrainingSet(images, proprio, base, target)
+    return PostTrainingSet(images, proprio, base, target, torch.from_numpy(table.episode))
 
 
 def _finish(stage: Stage, history: list[dict[str, float]], metrics: dict[str, float]) -> None:

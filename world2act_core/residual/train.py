@@ -19,7 +19,10 @@ from world2act_core.runs import Checkpointed, fit
 
 @dataclass(frozen=True)
 class Stage2Config:
-    """Training of the residual. The contrast is the paper's; decode, clamp, mask and penalty are ours."""
+    """Training of the residual.
+
+    The contrast is the paper's, but chunk by chunk instead of over sequences; decode, clamp, mask and penalty are ours.
+    """
 
     steps: int = 400
     batch: int = 128
@@ -40,12 +43,14 @@ class PostTrainingSet:
         proprio: ``(N, P)``.
         base: ``(N, M, A)`` what the frozen base does there.
         target: ``(N, D)`` z^v = B_v(imagined latents).
+        episode: ``(N,)`` which rollout a chunk belongs to.
     """
 
     images: torch.Tensor
     proprio: torch.Tensor
     base: torch.Tensor
     target: torch.Tensor
+    episode: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.base)
@@ -77,7 +82,9 @@ def train_residual(
         a_final = data.base[rows] + correction
         z_a, z_v = alignment.action(a_final.clamp(*action_range)), data.target[rows]
         similarity = F.normalize(z_v, dim=-1) @ F.normalize(z_a, dim=-1).T
-        contrast = bidirectional_info_nce(similarity, config.temperature)
+        # Negatives come from other initial conditions: chunks of one rollout, or a row drawn twice, really are alike.
+        others = data.episode[rows][:, None] != data.episode[rows][None]
+        contrast = bidirectional_info_nce(similarity, config.temperature, others)
         decode = (residual.used * (a_final - wanted[rows]).square()).mean()
         penalty = correction.square().mean()
         loss = config.decode * decode + config.contrast * contrast + config.penalty * penalty

@@ -7,6 +7,7 @@ An unsealed folder with the same key is partial work, left by a kill, from which
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import inspect
 import json
@@ -104,6 +105,12 @@ class Run:
         self.announce = announce
         self.stages: dict[str, Stage] = {}
         folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (folder / ".lock").open("w")  # held as long as the run is open
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise RunError(f"another process is working in {folder}: wait for it, or name another folder") from None
 
     def stage(
         self,
@@ -125,13 +132,12 @@ class Run:
         """
         stage = self._open(name, config or {}, list(inputs), list(code))
         if (stage.folder / MANIFEST).exists():
-            sealed = _read_sealed(stage.folder)
-            if sealed.key == stage.key:
+            sealed = self._if_unchanged(stage)
+            if sealed is not None:
                 self.announce(f"{name}: done before ({sealed.seconds:.0f} s), nothing to do")
                 self.stages[name] = sealed
                 return sealed
-            self.announce(f"{name}: configuration, code or inputs have changed, starting again")
-            shutil.rmtree(stage.folder)
+            _clear(stage.folder)
         self._prepare(stage)
         began = time.monotonic()
         spent_file = stage.scratch / "seconds.json"
@@ -156,6 +162,17 @@ class Run:
         key = hashlib.sha256(identity.encode()).hexdigest()
         return Stage(name, self.folder / name, key, config, digests)
 
+    def _if_unchanged(self, stage: Stage) -> Stage | None:
+        """The sealed stage if it is what is asked for and whole, otherwise None with the reason announced."""
+        if _read_sealed(stage.folder).key != stage.key:
+            self.announce(f"{stage.name}: configuration, code or inputs have changed, starting again")
+            return None
+        try:
+            return read_stage(stage.folder)
+        except RunError as damage:
+            self.announce(f"{stage.name}: {damage}; starting again")
+            return None
+
     def _prepare(self, stage: Stage) -> None:
         """Keep partial work with the same key, clear anything else."""
         key_file = stage.folder / _KEY
@@ -163,7 +180,7 @@ class Run:
             self.announce(f"{stage.name}: resuming")
             return
         if stage.folder.exists():
-            shutil.rmtree(stage.folder)
+            _clear(stage.folder)
         stage.folder.mkdir(parents=True)
         write_json(key_file, stage.key)
         self.announce(f"{stage.name}: starting")
@@ -194,12 +211,20 @@ def _read_sealed(folder: Path) -> Stage:
     return Stage(name=raw["stage"], folder=folder, **{name: raw[name] for name in names})
 
 
+def _clear(folder: Path) -> None:
+    """Remove a stage; key and manifest go first, so that a kill in between leaves nothing that looks usable."""
+    for name in (MANIFEST, _KEY):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder)
+
+
 def _seal(stage: Stage) -> None:
-    shutil.rmtree(stage.folder / _SCRATCH, ignore_errors=True)
+    """Hash the results, write the manifest, then drop the scratch folder: a kill in between repeats only the rest."""
+    scratch = stage.folder / _SCRATCH
     outputs = {
         str(path.relative_to(stage.folder)): file_digest(path)
         for path in sorted(stage.folder.rglob("*"))
-        if path.is_file() and path.name not in (_KEY, MANIFEST)
+        if path.is_file() and path.name not in (_KEY, MANIFEST) and scratch not in path.parents
     }
     stage.digest = hashlib.sha256(json.dumps([stage.key, outputs], sort_keys=True).encode()).hexdigest()
     manifest = {
@@ -215,3 +240,4 @@ def _seal(stage: Stage) -> None:
         "versions": versions(),
     }
     write_json(stage.folder / MANIFEST, manifest)
+    shutil.rmtree(scratch, ignore_errors=True)

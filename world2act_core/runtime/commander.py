@@ -152,6 +152,7 @@ class WallCommander(_Commander):
         if state_fault:
             if self._scheduler.episode_id:
                 self._scheduler.drop(state_fault)  # what was planned before the gap is not resumed after it
+            self._arrival = None  # nor a chunk that arrived in it
             return Answer(now, Hold(state_fault))
         self._judge(now)
         return Answer(now, self._scheduler.next(now))

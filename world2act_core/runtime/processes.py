@@ -8,6 +8,7 @@ the nodes.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import signal
 import subprocess
@@ -185,6 +186,11 @@ def run_graph(graph: Graph, output: IO[str] | None = None) -> int:
     """
     with GraphProcesses(graph, output) as processes, _interrupting(processes):
         return processes.wait()
+
+
+def end_with_parent() -> None:
+    """Have the kernel send this process SIGTERM when its parent ends, however that ends (Linux, prctl(2))."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1: PR_SET_PDEATHSIG
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ class CompactWorldModelConfig:
     """Architecture and training of the compact world model."""
 
     image_size: int = 64
-    views: int = 2  # cameras tiled side by side
+    views: int = 1  # cameras tiled side by side
     patch: int = 8
     channels: int = 16
     width: int = 48

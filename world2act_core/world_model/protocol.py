@@ -15,10 +15,10 @@ class WorldModel(Protocol):
     """(C, H, W) of one latent."""
 
     def encode(self, frames: torch.Tensor) -> torch.Tensor:
-        """uint8 ``(B, S, S, 3)`` → latents ``(B, C, H, W)``."""
+        """uint8 ``(B, S, V S, 3)``, V cameras side by side → latents ``(B, C, H, W)``."""
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Latents ``(B, C, H, W)`` → uint8 ``(B, S, S, 3)``."""
+        """Latents ``(B, C, H, W)`` → uint8 ``(B, S, V S, 3)``."""
 
     def imagine(
         self, previous: torch.Tensor, current: torch.Tensor, prompts: Sequence[str], clock: torch.Tensor, chunks: int

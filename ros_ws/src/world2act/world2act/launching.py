@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from launch import LaunchContext
@@ -36,7 +37,7 @@ def _node(spec: NodeSpec) -> Any:
         namespace=spec.namespace,
         parameters=[dict(spec.parameters), *([spec.params_file] if spec.params_file else [])],
         remappings=list(spec.remappings.items()),
-        additional_env=dict(spec.env),
+        additional_env={name: value for name, value in spec.env.items() if name not in os.environ},  # the user's wins
         output="screen",
         on_exit=end_all if spec.essential else None,
     )
