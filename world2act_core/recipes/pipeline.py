@@ -112,7 +112,7 @@ def _learn_and_evaluate(run: Run, recipe: Recipe, pool: WorkerPool) -> Stage:
     stage2 = run.stage(
         "stage2",
         lambda stage: work.stage2(stage, demonstrations, base, world_model, stage1),
-        config=config("stage2", "residual", "post_training", "rounds", "rollout_steps"),
+        config=config("stage2", "residual", "used_spread", "post_training", "rounds", "rollout_steps"),
         inputs=[demonstrations, base, world_model, stage1],
         code=_STAGE2,
     )

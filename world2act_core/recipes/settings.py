@@ -58,6 +58,7 @@ class Recipe:
     pair_noise: tuple[float, ...] = (0.05, 0.1, 0.2)  # of the base in the free pairs, cycled
     pair_steps: int = 80  # about as long as a demonstration: what comes later shows a base that is lost
     rollout_steps: int = 160  # post-training rollouts end there; evaluation runs to the task's horizon
+    used_spread: float = 0.15  # action dimensions that spread less in the demonstrations get no residual
     rounds: int = 3  # of Stage 2: rollouts with the newest policy, then training
 
     base: CompactConfig = field(default_factory=CompactConfig)

@@ -141,9 +141,10 @@ class Stages:
         _finish(stage, history, {"chunks": len(data), "cosine": history[-1]["cosine"]})
 
     def _new_residual(self, alignment: Alignment, demonstrations: Stage) -> Residual:
-        """An untrained residual that leaves alone every action dimension which the demonstrations never used."""
+        """An untrained residual that leaves alone every action dimension which the demonstrations hardly use: what an
+        adapter reads there is mostly error."""
         table = self._table([demonstrations])
-        used = torch.from_numpy(table.actions.std((0, 1)) > 1e-3)
+        used = torch.from_numpy(table.actions.std((0, 1)) > self.recipe.used_spread)
         torch.manual_seed(self.recipe.seed)
         return Residual(self.recipe.residual, alignment, table.proprio.shape[1], used)
 

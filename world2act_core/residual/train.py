@@ -28,7 +28,7 @@ class Stage2Config:
     batch: int = 128
     learning_rate: float = 2e-3
     decode: float = 1.0
-    contrast: float = 0.1
+    contrast: float = 0.02
     penalty: float = 0.01  # on the residual's square: no larger than it need be
     temperature: float = 0.1
     shift: int = 2
