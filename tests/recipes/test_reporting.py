@@ -8,7 +8,7 @@ import pytest
 
 from world2act_core.evaluation import Trial, pair_trials
 from world2act_core.recipes.deployment import OUTCOMES, read_outcomes
-from world2act_core.recipes.evaluation import BASE, POST, commit
+from world2act_core.recipes.evaluation import BASE, POST, commit, example_starts
 from world2act_core.recipes.reporting import deployment_line
 from world2act_core.runs import Stage
 
@@ -41,3 +41,12 @@ def test_outcomes_are_read_in_order_and_none_are_none(deployment, tmp_path):
 
 def test_the_commit_is_a_hash_or_nothing():
     assert commit() == "" or (len(commit()) == 40 and int(commit(), 16))
+
+
+@pytest.mark.parametrize(("outcomes", "shown"), [("bpppn", ["s1", "s4"]), ("pbbbn", ["s1", "s4"]), ("nnn", ["s0"])])
+def test_the_examples_show_the_commoner_difference_not_the_kinder_one(outcomes, shown):
+    """b: only the base solves it, p: only the post-trained policy, n: neither."""
+    starts = [f"s{index}" for index in range(len(outcomes))]
+    base = [Trial(start, "base", outcome == "b", 10, 1.0) for start, outcome in zip(starts, outcomes, strict=True)]
+    post = [Trial(start, "post", outcome == "p", 10, 1.0) for start, outcome in zip(starts, outcomes, strict=True)]
+    assert example_starts(pair_trials(base, post)) == shown

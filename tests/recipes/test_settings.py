@@ -75,3 +75,17 @@ def test_no_split_shares_an_official_state_with_the_evaluation_or_another_split(
     ids = [start.id for split in splits.values() for start in settings.starts(split)]
     assert sum(map(len, states)) == len(set.union(*states))
     assert len(ids) == len(set(ids)) == sum(split.count for split in splits.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cameras: [wrist, agentview]", "base.camera agentview must be the first of cameras"),
+        ("videos: {first: 30, last: 40}", "videos and evaluation share official states"),
+        ("videos: {count: 3}", r"videos\.count = 3 leaves nothing to measure on"),
+        ("free_pairs: {count: 4}", "leaves nothing to measure on: make it at least 15"),
+    ],
+)
+def test_a_recipe_that_contradicts_itself_is_refused_before_any_work(tmp_path, text, message):
+    with pytest.raises(World2ActError, match=message):
+        read_recipe(written(tmp_path, text))

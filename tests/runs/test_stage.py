@@ -100,3 +100,16 @@ def test_an_unfinished_stage_cannot_be_read(tmp_path):
     (tmp_path / "a").mkdir()
     with pytest.raises(RunError, match="was not finished"):
         read_stage(tmp_path / "a")
+
+
+def test_a_sealed_stage_whose_file_is_gone_is_run_again(run):
+    calls: list[str] = []
+    run.stage("a", writer("x", calls)).path("out.txt").unlink()
+    again = run.stage("a", writer("x", calls))
+    assert calls == ["a", "a"]
+    assert again.path("out.txt").read_text() == "x"
+
+
+def test_two_processes_cannot_work_in_one_run_folder(run):
+    with pytest.raises(RunError, match="another process is working in"):
+        Run(run.folder, announce=lambda line: None)
