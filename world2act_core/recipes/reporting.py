@@ -163,12 +163,13 @@ def _picture(
 ) -> bytes:  # fmt: skip
     base, post = examples[0], examples[1]
     assert (base.source, post.source) == (BASE, POST)
+    size = imagined.shape[1]  # the views are tiled side by side; the picture has room for the first
     return summary_picture(
         trials,
         base.images[camera],
         post.images[camera],
-        imagined[1:],
-        happened[1:],
+        imagined[1:, :, :size],
+        happened[1:, :, :size],
         title=task,
         base_ending=_ending(base),
         post_ending=_ending(post),

@@ -12,7 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from world2act.node import COMMAND, LATCHED, OK, STATE_READER, WARN, World2ActNode, make, message_class, run_node
+from world2act.node import (
+    COMMAND,
+    COMMAND_OFFERED,
+    LATCHED,
+    OK,
+    STATE_READER,
+    WARN,
+    World2ActNode,
+    make,
+    message_class,
+    run_node,
+)
 from world2act.topics import state_topics
 from world2act_core.episodes import compose, fields
 from world2act_core.episodes.messages import ACTION_CHUNK_TOPIC, SKILL_PROMPT_TOPIC
@@ -42,7 +53,7 @@ class CommandNode(World2ActNode):
         self._holding_since: float | None = None
 
     def configure(self) -> None:
-        self._publisher = self.speak(ArmCommand, self._embodiment.action.topic, COMMAND)
+        self._publisher = self.speak(ArmCommand, self._embodiment.action.topic, COMMAND_OFFERED)
 
     def activate(self) -> None:
         if self._clock_kind == "wall":

@@ -40,6 +40,7 @@ IMAGE = _qos(reliable=False, depth=1)  # only the newest frame is worth anything
 STATE = _qos(reliable=True, depth=10)  # offered; readers ask for STATE_READER, which any robot's driver satisfies
 STATE_READER = _qos(reliable=False, depth=10)
 COMMAND = _qos(reliable=True, depth=1)  # never an old one
+COMMAND_OFFERED = _qos(reliable=True, depth=10)  # kept until a recorder has them; an arm still takes only the newest
 EVENT = _qos(reliable=True, depth=10)
 LATCHED = _qos(reliable=True, depth=1, latched=True)  # late joiners get the current value
 RECORD = _qos(reliable=True, depth=1000)  # a recorder must not drop what a reader could skip
