@@ -145,6 +145,11 @@ class LiberoSimulator:
         """Privileged: where an object is now, ``(3,)`` float64 metres, frame world; no policy may read this."""
         return np.array(self._data.body(f"{name}_main").xpos)
 
+    @property
+    def mujoco(self) -> tuple[Any, Any]:
+        """Privileged: MuJoCo's model and data, to be read only; see ``privileged.Scene``."""
+        return self._model, self._data
+
     def state(self) -> Array:
         """The whole physical state now, ``(1 + nq + nv,)`` float64: time, positions, velocities."""
         return np.concatenate([[self._data.time], self._data.qpos, self._data.qvel])
