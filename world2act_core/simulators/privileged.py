@@ -13,6 +13,7 @@ from world2act_core.types import Array
 
 HAND = "hand"
 LEFT, RIGHT = "left finger", "right finger"
+_SLIDE, _HINGE = 2, 3  # MuJoCo's mjtJoint
 _FINGERS = {"gripper0_leftfinger": LEFT, "gripper0_rightfinger": RIGHT}
 """Body that carries a finger's geoms, also the tip's → the finger."""
 
@@ -45,6 +46,17 @@ class Scene:
         """Of a hinge in radians or of a slide in metres."""
         return float(self._data.joint(joint).qpos[0])
 
+    def jointed_parts(self) -> dict[str, tuple[str, bool]]:
+        """Body of every drawer, door and knob → its joint, and whether that is a hinge (radians; else a slide)."""
+        parts = {}
+        for number in range(self._model.njnt):
+            joint = self._model.joint(number)
+            hinge = int(joint.type[0]) == _HINGE
+            body = int(joint.bodyid[0])
+            if (hinge or int(joint.type[0]) == _SLIDE) and not self._is_robot(body):
+                parts[self._model.body(body).name] = (joint.name, hinge)
+        return parts
+
     def touched(self) -> dict[str, set[str]]:
         """Body that the robot touches now → parts that touch it: ``left finger``, ``right finger``, ``hand``.
 
@@ -69,13 +81,17 @@ class Scene:
         """Geom → which part of the robot it is; geoms of others are missing."""
         parts = {}
         for geom in range(self._model.ngeom):
-            lineage = self._lineage(int(self._model.geom_bodyid[geom]))
-            if any(name.startswith(("robot0_", "gripper0_")) for name in lineage):
+            body = int(self._model.geom_bodyid[geom])
+            if self._is_robot(body):
+                lineage = self._lineage(body)
                 side = [part for finger, part in _FINGERS.items() if finger in lineage]
                 parts[geom] = side[0] if side else HAND
         if not {LEFT, RIGHT} <= set(parts.values()):
             raise World2ActError(f"this scene has no gripper with the bodies {' and '.join(_FINGERS)}")
         return parts
+
+    def _is_robot(self, body: int) -> bool:
+        return any(name.startswith(("robot0_", "gripper0_")) for name in self._lineage(body))
 
     def _lineage(self, body: int) -> list[str]:
         """Names of a body and of those that carry it, up to the world."""
