@@ -12,7 +12,8 @@ import numpy as np
 
 from tests.learning.scenes import EMBODIMENT, SIZE, square_episode
 from world2act_core.episodes import BagWriter
-from world2act_core.recipes.recording import Attempt, Outcome, _write_whole
+from world2act_core.episodes.writer import write_whole_bag
+from world2act_core.recipes.recording import Attempt, Outcome
 from world2act_core.simulators.workers import WorkerContext
 
 
@@ -24,7 +25,7 @@ def write_square(job: Attempt, context: WorkerContext | None = None) -> Outcome:
     episode = replace(
         toy, episode_id=Path(job.bag).name, start_id=job.start.id, images={"agentview": np.ascontiguousarray(enlarged)}
     )
-    _write_whole(episode, Path(job.bag), EMBODIMENT)
+    write_whole_bag(episode, Path(job.bag), EMBODIMENT)
     return Outcome(job.start.id, job.source, True, episode.steps, 0.0)
 
 

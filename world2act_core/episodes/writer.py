@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -196,6 +197,15 @@ class BagWriter:
                 f"{self.path}: writing the bag failed ({error.strerror}); what was written before stays readable, "
                 f"free some space and record to a new path"
             ) from error
+
+
+def write_whole_bag(episode: Episode, bag: Path, embodiment: Embodiment) -> None:
+    """Write one episode as a bag that appears under its name only when it is whole, whatever is killed."""
+    partial = bag.with_name(f".{bag.name}.{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    with BagWriter(partial, embodiment) as writer:
+        writer.write_episode(episode)
+    os.replace(partial, bag)
 
 
 def _yaml(value: Any) -> str:

@@ -6,7 +6,6 @@ most the attempts under way, and a collection is read in the same order however 
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from world2act_core.embodiment import Embodiment, load_embodiment
-from world2act_core.episodes import BagWriter, iterate_episodes
+from world2act_core.episodes import iterate_episodes
 from world2act_core.episodes.chunks import ChunkTable, chunk_table
+from world2act_core.episodes.writer import write_whole_bag
 from world2act_core.evaluation import Trial
 from world2act_core.policies.protocol import Policy
 from world2act_core.simulators.demonstrator import BowlOnPlateDemonstrator
@@ -81,7 +81,7 @@ def attempt(job: Attempt, context: WorkerContext) -> Outcome:
         extra_chunks=job.extra_chunks,
     )
     if job.bag:
-        _write_whole(episode, Path(job.bag), simulator.embodiment)
+        write_whole_bag(episode, Path(job.bag), simulator.embodiment)
     return Outcome(job.start.id, job.source, bool(episode.success), episode.steps, time.monotonic() - began)
 
 
@@ -107,14 +107,6 @@ def _policy(job: Attempt) -> Policy:
     if not job.residual:
         return base
     return PostTrainedPolicy(base, load_residual(Path(job.residual), Path(job.base)), embodiment)
-
-
-def _write_whole(episode: Episode, bag: Path, embodiment: Embodiment) -> None:
-    partial = bag.with_name(f".{bag.name}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    with BagWriter(partial, embodiment) as writer:
-        writer.write_episode(episode)
-    os.replace(partial, bag)
 
 
 def record(pool: WorkerPool, attempts: Sequence[Attempt], label: str) -> None:
