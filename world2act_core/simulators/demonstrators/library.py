@@ -1,0 +1,23 @@
+"""Which tasks have a scripted demonstrator. ``python -m benchmarks.demonstrators`` measures their success rates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from world2act_core.errors import World2ActError
+from world2act_core.simulators.demonstrators.script import Mishaps, Script
+
+DEMONSTRATORS: dict[tuple[str, int], Callable[[Mishaps], Script]] = {}
+"""(suite, index of the task) → what makes its script; a subclass of ``Script`` will do."""
+
+
+def demonstrator(suite: str, task: int, mishaps: Mishaps = Mishaps()) -> Script:
+    """The scripted demonstrator of a task, an ``Actor``.
+
+    Raises:
+        World2ActError: nobody has written one for this task.
+    """
+    if (suite, task) not in DEMONSTRATORS:
+        known = ", ".join(f"{suite}/{task}" for suite, task in sorted(DEMONSTRATORS))
+        raise World2ActError(f"{suite}/{task} has no scripted demonstrator: take one of {known}")
+    return DEMONSTRATORS[suite, task](mishaps)
