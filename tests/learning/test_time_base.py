@@ -10,6 +10,7 @@ import pytest
 from tests.learning.scenes import EMBODIMENT, SIZE, STREAMS, square_episode, square_table
 from world2act_core.episodes.chunks import chunk_table
 from world2act_core.errors import ContractError
+from world2act_core.types import Skill
 
 
 def square_position(image: np.ndarray) -> np.ndarray:
@@ -72,6 +73,15 @@ def test_a_missing_frame_costs_the_chunks_beside_it_and_no_other():
     )
     table = chunk_table([holed], EMBODIMENT, ("agentview",), STREAMS, SIZE)
     assert table.clock.tolist() == [0, 3]
+
+
+def test_the_clock_counts_from_the_beginning_of_the_skill_under_way():
+    """The world model is asked for a skill, so its clock must not run on from the skill before."""
+    episode = square_episode(0, chunks=5)
+    split = replace(episode, skills=(Skill("first", 0, 10), Skill("second", 10, 20)))
+    table = chunk_table([split], EMBODIMENT, ("agentview",), STREAMS, SIZE)
+    assert table.prompts == ("first", "first", "first", "second", "second")
+    assert table.clock.tolist() == [0, 1, 2, 0, 1]
 
 
 def test_action_free_videos_are_marked_unlabelled():

@@ -15,7 +15,7 @@ import numpy as np
 from world2act_core.embodiment import Embodiment
 from world2act_core.embodiment.contract import as_vector
 from world2act_core.errors import ContractError
-from world2act_core.types import Array, Episode
+from world2act_core.types import Array, Episode, Skill
 
 
 def model_image(image: Array, size: int) -> Array:
@@ -37,7 +37,7 @@ class ChunkTable:
         proprio: ``(N, P)`` float32 at the chunk's first step.
         actions: ``(N, M, A)`` float32, meaningless where ``labelled`` is False.
         labelled: ``(N,)`` bool, False for chunks of action-free videos.
-        clock: ``(N,)`` index of the chunk within its episode.
+        clock: ``(N,)`` chunks since the skill began that is under way at the chunk's first step.
         episode: ``(N,)`` index of the episode.
         prompts: skill prompt of each chunk.
         episode_ids, start_ids: of each episode.
@@ -116,9 +116,10 @@ def chunk_table(
         rows["proprio"].append(proprio)
         rows["actions"].append(actions.astype(np.float32))
         rows["labelled"].append(np.full(len(starts), known is not None))
-        rows["clock"].append(starts // m)
+        skills = [_skill_at(episode, int(step)) for step in starts]
+        rows["clock"].append((starts - [skill.start for skill in skills]) // m)
         rows["episode"].append(np.full(len(starts), number, np.int64))
-        prompts += [_prompt_at(episode, int(step)) for step in starts]
+        prompts += [skill.prompt for skill in skills]
         episode_ids.append(episode.episode_id)
         start_ids.append(episode.start_id)
         offset += len(episode.frame_steps)
@@ -145,9 +146,9 @@ def _check(episode: Episode, embodiment: Embodiment, cameras: Sequence[str]) -> 
             raise ContractError(f"episode {episode.episode_id} has no camera {camera}, only {has}")
 
 
-def _prompt_at(episode: Episode, step: int) -> str:
+def _skill_at(episode: Episode, step: int) -> Skill:
     """The skill that is under way at a step; the whole instruction where no skill was marked."""
     for skill in episode.skills:
         if skill.start <= step < skill.end:
-            return skill.prompt
-    return episode.task
+            return skill
+    return Skill(episode.task, 0, episode.steps)
