@@ -18,8 +18,11 @@ FINGERS_DOWN = np.array([1.0, 0.0, 0.0, 0.0])
 """Orientation of the end effector, quaternion xyzw, fingers opening along the world's y."""
 CLOSING_STEPS, OPENING_STEPS = 12, 12
 """Control steps that the gripper takes, measured."""
-STILL = 0.001
-"""Metres a control step: slower than this the arm has arrived as far as it will (it can stall 1 to 2 cm short)."""
+ALIGNED = 0.2
+"""Radians: a move has not arrived before the hand is turned so near to where it should face."""
+PATIENCE, PROGRESS, ARM = 8, 0.001, 0.1
+"""A move that gets no nearer by ``PROGRESS`` metres in so many steps has come as far as it will: the arm can stall 1 to
+2 cm short, and may be pushed about by noise. A radian still to turn counts as ``ARM`` metres to go."""
 
 Target = Array | Callable[[], Array]
 """A position ``(3,)`` in metres, frame world; as a function where it moves."""
@@ -103,19 +106,31 @@ class Script:
         """Carry out one atomic skill."""
         self._now = (prompt, self._done[-1].end if self._done else 0)
         yield from actions
-        self._done.append(Skill(*self._now, self._step + 1))
+        self._done.append(Skill(*self._now, self._step))
         self._now = None
+
+    def redo(self, prompt: str) -> None:
+        """The skill that was finished last is done anew inside the present one (what it had picked up was dropped).
+
+        It ends only now; nothing happens if the last skill was another one.
+        """
+        if self._now and self._done and self._done[-1].prompt == prompt:
+            self._done[-1] = Skill(prompt, self._done[-1].start, self._step)
+            self._now = (self._now[0], self._step)
 
     def move(
         self, target: Target, grip: float, within: float = 0.01, facing: Array = FINGERS_DOWN, speed: float = 1.0
     ) -> Iterator[Array]:
-        """Go to a target, which may itself move, until so near (metres) or until the arm stands still."""
-        last = self.eef + 1.0
-        while np.linalg.norm(self.eef - last) > STILL:
+        """Go to a target, which may itself move, until so near (metres) and aligned, or until it gets no nearer."""
+        nearest, waited = np.inf, 0
+        while waited < PATIENCE:
             goal = target() if callable(target) else target
-            if np.linalg.norm(goal - self.eef) <= within:
+            distance = float(np.linalg.norm(goal - self.eef))
+            turn = float(np.linalg.norm(rotation_between(self.orientation, facing)))
+            if distance <= within and turn <= ALIGNED:
                 return
-            last = self.eef
+            waited = 0 if distance + ARM * turn < nearest - PROGRESS else waited + 1
+            nearest = min(nearest, distance + ARM * turn) if waited == 0 else nearest
             yield self.towards(goal, grip, facing, speed)
 
     def stay(self, grip: float, steps: int, facing: Array = FINGERS_DOWN) -> Iterator[Array]:
@@ -137,14 +152,20 @@ class Script:
         for action in actions:
             grip = action[self.gripper.index]
             if self.rng.random() < self.mishaps.pauses / 100:
-                yield from self.stay(grip, int(self.rng.integers(*self.mishaps.pause_steps, endpoint=True)))
+                steps = int(self.rng.integers(*self.mishaps.pause_steps, endpoint=True))
+                yield from self.stay(grip, steps, facing=self.orientation)
             yield action
         while True:
-            yield self.towards(self.eef, self.gripper.open)
+            yield self.towards(self.eef, self.gripper.open, facing=self.orientation)
 
 
 def up(metres: float) -> Array:
     return np.array([0.0, 0.0, metres])
+
+
+def fingers_down(yaw: float) -> Array:
+    """Orientation (quaternion xyzw) of a hand that points down and whose fingers open along y turned by ``yaw``."""
+    return np.array([np.cos(yaw / 2), np.sin(yaw / 2), 0.0, 0.0])
 
 
 def rotation_between(current: Array, target: Array) -> Array:
