@@ -6,6 +6,7 @@ The rooms, from the ground up (a room imports only from rooms above it in this l
 ``types``       what travels between rooms: Observation, ActionChunk, Episode, Skill, LatentClip
 ``embodiment``  one contract for a robot: cameras, state streams, action layout, rates, limits
 ``runs``        a run is a folder: stages with manifests, exact resume after a kill
+``pages``       how results are shown: one self-contained page, charts, rates with their intervals
 ``episodes``    rosbag2/MCAP in and out, synchronised to control steps
 ``policies``    base policies behind one protocol
 ``world_model``  frame + skill prompt → imagined latents

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from world2act_core.evaluation import wording
 from world2act_core.evaluation.trials import PairedTrials
+from world2act_core.pages.rates import MINUS, interval_name, percent, percent_interval
 
 
 def result_table(trials: PairedTrials, *, task: str = "") -> str:
@@ -16,18 +17,18 @@ def result_table(trials: PairedTrials, *, task: str = "") -> str:
     n = trials.n
     heading = f"{task + ': ' if task else ''}{n} start{'s' if n != 1 else ''} held out from training"
     rows = [
-        ("policy", "successes", "rate", wording.interval_name()),
+        ("policy", "successes", "rate", interval_name()),
         (
             "base",
             f"{trials.base_successes}/{n}",
-            wording.percent(trials.base_successes / n),
-            wording.percent_interval(trials.base_interval),
+            percent(trials.base_successes / n),
+            percent_interval(trials.base_interval),
         ),
         (
             "post-trained",
             f"{trials.post_successes}/{n}",
-            wording.percent(trials.post_successes / n),
-            wording.percent_interval(trials.post_interval),
+            percent(trials.post_successes / n),
+            percent_interval(trials.post_interval),
         ),
         (
             "difference",
@@ -58,4 +59,4 @@ def result_table(trials: PairedTrials, *, task: str = "") -> str:
             f"Verdict: {wording.verdict_in_words(trials)}",
         ]
     )
-    return text.replace(wording.MINUS, "-").replace("±0.0", " 0.0")
+    return text.replace(MINUS, "-").replace("±0.0", " 0.0")

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from world2act_core.evaluation import charts, wording
-from world2act_core.evaluation.page_style import STYLE
-from world2act_core.evaluation.statistics import CONFIDENCE
+from world2act_core.evaluation.page_style import TRIAL_STYLE
 from world2act_core.evaluation.trials import Outcome, PairedTrials
-from world2act_core.evaluation.wording import MINUS
-from world2act_core.types import Array
-
-# Scripts and anything from outside the file are forbidden, so that "self-contained" is enforced by the browser.
-_POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
+from world2act_core.pages import Page
+from world2act_core.pages.rates import CONFIDENCE, MINUS, interval_name, percent
 
 _CELLS: dict[Outcome, tuple[str, str, str]] = {
     "only post-trained": ("gain", "+", "only post-trained succeeded"),
@@ -32,43 +19,21 @@ _CELLS: dict[Outcome, tuple[str, str, str]] = {
 }
 
 
-def encode_png(image: Array) -> bytes:
-    """``(H, W, 3)`` or ``(H, W)`` uint8 → PNG."""
-    from PIL import Image
+class Report(Page):
+    """The page of an evaluation: what every page can show, and paired trials."""
 
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
-        raise ValueError(f"an image for the report is {image.dtype} {image.shape}: expected uint8 (H, W, 3) or (H, W)")
-    memory = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(memory, "PNG", optimize=True)
-    return memory.getvalue()
-
-
-class Report:
-    """Builds the page section by section, in the order of the calls. The same calls give the same bytes.
-
-    Every text is plain text (escaped here). Nothing is read from the clock or the machine: what should appear on
-    the page is passed in.
-
-    Args:
-        title: the page's heading, e.g. ``LIBERO goal: put the bowl on the plate``.
-    """
-
-    def __init__(self, title: str) -> None:
-        self.title = title
-        self._sections: list[str] = []
-        self._contents: list[tuple[str, str]] = []
+    extra_style = TRIAL_STYLE
 
     def add_summary(self, trials: PairedTrials, facts: Mapping[str, str] | None = None) -> None:
         """The verdict in one big line, the numbers behind it, and short facts (task, robot, commit) below."""
         css = {"better": "better", "worse": "worse", "no difference": "same"}[trials.verdict]
-        interval = wording.interval_name()
+        interval = interval_name()
         numbers = [
-            ("base", f"{trials.base_successes} of {trials.n}", wording.percent(trials.base_successes / trials.n)),
+            ("base", f"{trials.base_successes} of {trials.n}", percent(trials.base_successes / trials.n)),
             (
                 "post-trained",
                 f"{trials.post_successes} of {trials.n}",
-                wording.percent(trials.post_successes / trials.n),
+                percent(trials.post_successes / trials.n),
             ),
             (
                 "difference",
@@ -77,17 +42,9 @@ class Report:
             ),
             ("exact paired test", wording.p_value(trials.p_value), wording.evidence(trials)),
         ]
-        cells = "".join(
-            f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(small)}</small></dd></div>"
-            for name, value, small in numbers
-        )
-        self._sections.append(
-            f'<section class="verdict {css}"><p class="line">{escape(wording.verdict_in_words(trials))}</p>'
-            f'<dl class="numbers">{cells}</dl></section>'
-        )
+        self.add_verdict(wording.verdict_in_words(trials), css, numbers)
         if facts:
-            items = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items())
-            self._sections.append(f'<section class="card"><dl class="facts">{items}</dl></section>')
+            self.add_facts(facts)
 
     def add_paired_table(
         self,
@@ -114,112 +71,7 @@ class Report:
             f"{_start_grid(trials)}"
             f'<p class="note">{escape(_method(trials))}{escape(_held_out(trials, training_starts))}</p>'
         )
-        self._card(title, body)
-
-    def add_curves(
-        self,
-        title: str,
-        curves: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]],
-        xlabel: str,
-        ylabel: str,
-        *,
-        caption: str = "",
-        log_y: bool = False,
-        half: bool = True,
-    ) -> None:
-        """Lines, name → (x, y); two charts share a row where the screen is wide enough, unless ``half`` is False."""
-        self._card(title, charts.line_chart(curves, xlabel, ylabel, log_y=log_y), caption, half=half)
-
-    def add_video(self, title: str, mp4: bytes, caption: str = "", *, half: bool = False) -> None:
-        """A video that plays by itself, silently and in a loop; ``mp4`` as ``video.encode_mp4`` returns it."""
-        data = base64.b64encode(mp4).decode()
-        body = (
-            f'<video controls autoplay loop muted playsinline aria-label="{escape(title, quote=True)}" '
-            f'src="data:video/mp4;base64,{data}"></video>'
-        )
-        self._card(title, body, caption, half=half)
-
-    def add_images(
-        self,
-        title: str,
-        rows: Mapping[str, Iterable[Array]],
-        *,
-        columns: Sequence[str] = (),
-        caption: str = "",
-    ) -> None:
-        """A grid of images: row label → images ``(H, W, 3)`` uint8; ``columns`` labels them along the top."""
-        head = ""
-        if columns:
-            cells = "".join(f"<th>{escape(column)}</th>" for column in columns)
-            head = f"<thead><tr><th></th>{cells}</tr></thead>"
-        lines = []
-        for label, images in rows.items():
-            cells = "".join(f"<td>{_image(image, f'{label} {i}')}</td>" for i, image in enumerate(images))
-            lines.append(f"<tr><th>{escape(label)}</th>{cells}</tr>")
-        table = f'<table class="frames">{head}<tbody>{"".join(lines)}</tbody></table>'
-        self._card(title, f'<div class="scroll">{table}</div>', caption)
-
-    def add_table(
-        self, header: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "", caption: str = ""
-    ) -> None:
-        """A table; columns that hold only numbers are set to the right.
-
-        Raises:
-            ValueError: a row's length differs from the header's.
-        """
-        texts = [[_cell_text(cell) for cell in row] for row in rows]
-        for row in texts:
-            if len(row) != len(header):
-                raise ValueError(f"table {title!r}: a row has {len(row)} cells for {len(header)} columns")
-        numeric = [bool(texts) and all(_looks_numeric(row[i]) for row in texts) for i in range(len(header))]
-        css = [' class="number"' if right else "" for right in numeric]
-        head = "".join(f"<th{c}>{escape(cell)}</th>" for c, cell in zip(css, header, strict=True))
-        lines = (
-            "<tr>" + "".join(f"<td{c}>{escape(cell)}</td>" for c, cell in zip(css, row, strict=True)) + "</tr>"
-            for row in texts
-        )
-        body = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
-        self._card(title, body, caption)
-
-    def add_manifest(self, details: Mapping[str, Any], *, title: str = "How this was made") -> None:
-        """What a reader needs to repeat it: name → JSON values, each folded away."""
-        items = "".join(
-            f"<details><summary>{escape(name)}</summary>"
-            f"<pre>{escape(json.dumps(value, indent=2, ensure_ascii=False, default=str))}</pre></details>"
-            for name, value in details.items()
-        )
-        self._card(title, items)
-
-    def html(self) -> str:
-        """The page."""
-        title = escape(self.title)
-        links = "".join(f'<a href="#{anchor}">{escape(name)}</a>' for anchor, name in self._contents)
-        nav = f"<nav>{links}</nav>" if len(self._contents) > 2 else ""
-        return (
-            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f'<link rel="icon" href="data:,">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n'
-            "<body>\n<main>\n"
-            f'<header><div class="brand">World2Act report</div><h1>{title}</h1>{nav}</header>\n'
-            '<div class="cards">\n' + "\n".join(self._sections) + "\n</div>\n"
-            "<footer>One file, no scripts, nothing loaded from elsewhere.</footer>\n</main>\n</body>\n</html>\n"
-        )
-
-    def write(self, path: Path) -> None:
-        """Write the page, whole or not at all."""
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(self.html(), encoding="utf-8")
-        os.replace(temporary, path)
-
-    def _card(self, title: str, body: str, caption: str = "", *, half: bool = False) -> None:
-        anchor = f"part{len(self._contents) + 1}"
-        if title:
-            self._contents.append((anchor, title))
-        heading = f"<h2>{escape(title)}</h2>" if title else ""
-        note = f'<p class="note">{escape(caption)}</p>' if caption else ""
-        css = "card half" if half else "card"
-        self._sections.append(f'<section class="{css}" id="{anchor}">{heading}{note}{body}</section>')
+        self.add_card(title, body)
 
 
 def _cross_table(trials: PairedTrials) -> str:
@@ -237,7 +89,7 @@ def _cross_table(trials: PairedTrials) -> str:
 def _method(trials: PairedTrials) -> str:
     return (
         f"Bars show success rates, whiskers their {100 * CONFIDENCE:g} % Wilson intervals. The difference is "
-        f"{wording.points(trials.difference)} points, {wording.interval_name()} "
+        f"{wording.points(trials.difference)} points, {interval_name()} "
         f"{wording.points_interval(trials.difference_interval)} (Newcombe 1998, paired, method 10). The verdict is "
         f"that of the exact McNemar test, two-sided, which looks only at the starts on which the policies differ: "
         f"{wording.p_value(trials.p_value)}."
@@ -263,21 +115,3 @@ def _start_grid(trials: PairedTrials) -> str:
         for outcome, (css, sign, words) in _CELLS.items()
     )
     return f'<ul class="starts">{"".join(items)}</ul><div class="legend">{keys}</div>'
-
-
-def _image(image: Array, name: str) -> str:
-    data = base64.b64encode(encode_png(image)).decode()
-    return f'<img alt="{escape(name, quote=True)}" src="data:image/png;base64,{data}">'
-
-
-def _cell_text(cell: object) -> str:
-    if isinstance(cell, bool):
-        return "yes" if cell else "no"
-    if isinstance(cell, (float, np.floating)):
-        return f"{cell:.4g}"
-    return "" if cell is None else str(cell)
-
-
-def _looks_numeric(text: str) -> bool:
-    """Whether a cell reads as a number, perhaps with sign, unit or as ``32/40``."""
-    return not text or text[0].isdigit() or (text[0] in "+-±" + MINUS and len(text) > 1 and text[1].isdigit())

@@ -9,48 +9,14 @@ sample sizes (20 to 100) and rates (near 0 or 1) of robot evaluations.
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from world2act_core.pages.rates import CONFIDENCE, Interval, wilson_interval
 
 Verdict = Literal["better", "worse", "no difference"]
 
 ALPHA = 0.05
 """Two-sided level at which a difference is called one."""
-
-CONFIDENCE = 0.95
-"""Confidence level of every interval in a report, unless it says otherwise."""
-
-
-class Interval(NamedTuple):
-    """A confidence interval, ``low <= high``, on the scale of a rate (0.1 is ten percentage points)."""
-
-    low: float
-    high: float
-
-
-def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
-    """Wilson's score interval of a success rate.
-
-    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927) 209-212.
-
-    Args:
-        successes: number of successes, ``0 <= successes <= n``.
-        n: number of trials, at least 1.
-        confidence: coverage aimed at, in (0, 1).
-
-    Raises:
-        ValueError: the counts or the confidence are impossible.
-    """
-    if n < 1 or not 0 <= successes <= n:
-        raise ValueError(f"{successes} successes of {n} trials is not a result: expected 0 <= successes <= n, n >= 1")
-    z = _normal_quantile(confidence)
-    rate = successes / n
-    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
-    # Exact at the ends: rounding must not turn 0 of n into a lower limit of 1e-17.
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == n else min(1.0, centre + half)
-    return Interval(low, high)
 
 
 def exact_paired_p(only_base: int, only_post: int) -> float:
@@ -120,9 +86,3 @@ def _corrected_correlation(both: int, only_base: int, only_post: int, neither: i
     if covariance > 0:
         covariance = max(0.0, covariance - (both + only_base + only_post + neither) / 2)
     return covariance / math.sqrt(margins)
-
-
-def _normal_quantile(confidence: float) -> float:
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence {confidence} is not between 0 and 1")
-    return NormalDist().inv_cdf(0.5 + confidence / 2)

@@ -2,20 +2,8 @@
 
 from __future__ import annotations
 
-from world2act_core.evaluation.statistics import CONFIDENCE, Interval
 from world2act_core.evaluation.trials import PairedTrials
-
-MINUS = "−"
-
-
-def percent(rate: float) -> str:
-    """``0.8`` → ``80.0 %``."""
-    return f"{100 * rate:.1f} %"
-
-
-def percent_interval(interval: Interval) -> str:
-    """``65.2 to 89.5 %``."""
-    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %"
+from world2act_core.pages.rates import MINUS, Interval
 
 
 def points(difference: float) -> str:
@@ -52,8 +40,3 @@ def evidence(trials: PairedTrials) -> str:
     gained, lost = trials.count("only post-trained"), trials.count("only base")
     starts = "start" if gained == 1 else "starts"
     return f"{gained} {starts} gained, {lost} lost, {trials.n - gained - lost} alike"
-
-
-def interval_name() -> str:
-    """``95 % interval``."""
-    return f"{100 * CONFIDENCE:g} % interval"

@@ -17,6 +17,9 @@ from world2act_core.types import Skill
 
 JOURNAL = "journal.jsonl"
 
+UNREADABLE, FAILED = "could not be read", "the attempt failed"
+"""Why an episode was discarded before it came to skills: such episodes say nothing about synchronisation."""
+
 
 @dataclass(frozen=True)
 class Record:
