@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from tests.episodes import example
 from tests.episodes.hdf5_examples import libero_example, libero_file, robocasa_example, robocasa_file
 from world2act_core.embodiment import load_embodiment
 from world2act_core.episodes import BagReport
+from world2act_core.episodes.lerobot import LeRobotWriter
 from world2act_core.episodes.sources import SourceKind, find_sources, iterate_source, source_kind
 from world2act_core.errors import DamagedBagError, World2ActError
-from world2act_core.types import Episode
 
 EMBODIMENT = example.small_embodiment()
 
@@ -25,12 +24,15 @@ def bag(path: Path, seed: int = 0) -> Path:
     return example.write(path, EMBODIMENT, example.random_episode(EMBODIMENT, seed=seed))
 
 
-def dataset(folder: Path) -> Path:
-    """As much of a LeRobot data set as it takes to recognise one."""
-    (folder / "meta").mkdir(parents=True)
-    (folder / "meta" / "info.json").write_text('{"codebase_version": "v3.0"}')
-    (folder / "data").mkdir()
+def dataset(folder: Path, seed: int = 0) -> Path:
+    """A LeRobot data set."""
+    with LeRobotWriter(folder, EMBODIMENT, codec="lossless") as writer:
+        writer.write_episode(example.random_episode(EMBODIMENT, seed=seed))
     return folder
+
+
+def libero(path: Path) -> Path:
+    return libero_file(path, libero_example(rows=9))
 
 
 def ids(path: Path, **asked: Any) -> list[str]:
@@ -46,9 +48,8 @@ def test_a_bag_folder_and_the_file_in_it_give_the_same_episodes(tmp_path: Path) 
 
 
 def test_hdf5_files_are_told_apart_by_their_contents(tmp_path: Path) -> None:
-    libero = libero_file(tmp_path / "one.hdf5", libero_example())
     robocasa = robocasa_file(tmp_path / "two.hdf5", robocasa_example())
-    assert ids(libero) == ["one/demo_0"]
+    assert ids(libero(tmp_path / "one.hdf5")) == ["one/demo_0"]
     omron = load_embodiment("panda_omron")
     assert [episode.embodiment for episode in iterate_source(robocasa, omron)] == ["panda_omron"]
 
@@ -61,34 +62,21 @@ def test_contents_count_more_than_names(tmp_path: Path) -> None:
     assert ids(tmp_path / "download") == ["download/demo_0"]
 
 
-def test_cameras_and_frames_are_passed_on(tmp_path: Path) -> None:
-    asked = {"cameras": ["wrist"], "frame_every": 4}
-    for path in (bag(tmp_path / "a"), libero_file(tmp_path / "b.hdf5", libero_example(rows=9))):
-        (episode,) = iterate_source(path, EMBODIMENT, **asked)
-        assert (list(episode.images), episode.frame_steps.tolist()) == (["wrist"], [0, 4, 8])
+def test_a_lerobot_data_set_is_opened(tmp_path: Path) -> None:
+    assert ids(dataset(tmp_path / "set", seed=5)) == ["episode-5"]
 
 
-def test_a_lerobot_data_set_is_opened_and_its_frames_thinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written = example.random_episode(EMBODIMENT, frame_steps=np.arange(9), images=pictures(9))
-    opened = []
-
-    def read(path: Path, embodiment: Any, cameras: Any = None, report: Any = None) -> Iterator[Episode]:
-        opened.append((path, embodiment, cameras, report))
-        yield written
-
-    monkeypatch.setattr("world2act_core.episodes.lerobot.iterate_lerobot", read, raising=False)
-    report, folder = BagReport(), dataset(tmp_path / "set")
-    (whole,) = iterate_source(folder, EMBODIMENT, ["wrist"], report=report)
-    (thinned,) = iterate_source(folder, EMBODIMENT, ["wrist"], frame_every=4, report=report)
-    assert opened == [(folder, EMBODIMENT, ["wrist"], report)] * 2
-    assert whole is written
-    assert thinned.frame_steps.tolist() == [0, 4, 8]
-    np.testing.assert_array_equal(thinned.images["wrist"], written.images["wrist"][::4])
+@pytest.mark.parametrize("make", [bag, dataset, libero], ids=["bag", "lerobot", "hdf5"])
+def test_cameras_and_frames_are_passed_on(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    (episode,) = iterate_source(make(tmp_path / "a"), EMBODIMENT, ["wrist"], frame_every=8)
+    assert (list(episode.images), episode.frame_steps.tolist()) == (["wrist"], [0, 8])
 
 
-def pictures(count: int) -> dict[str, Any]:
-    rng = np.random.default_rng(0)
-    return {name: rng.integers(0, 256, (count, 8, 12, 3), np.uint8) for name in EMBODIMENT.cameras}
+def test_a_report_takes_what_is_refused_and_the_rest_goes_on(tmp_path: Path) -> None:
+    path = libero_file(tmp_path / "a.hdf5", libero_example().without("actions"), libero_example())
+    report = BagReport()
+    assert ids(path, report=report) == ["a/demo_1"]
+    assert [refused.episode_id for refused in report.refused] == ["a/demo_0"]
 
 
 @pytest.mark.parametrize("name", ["cut.mcap", "cut.hdf5"])

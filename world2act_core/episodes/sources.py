@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from enum import Enum
-from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from world2act_core.embodiment import Embodiment
 from world2act_core.episodes.mcap_file import MAGIC
@@ -95,8 +91,7 @@ def iterate_source(
     elif kind is SourceKind.LEROBOT:
         from world2act_core.episodes.lerobot import iterate_lerobot
 
-        episodes = iterate_lerobot(path, embodiment, cameras=cameras, report=report)
-        yield from map(partial(_thinned, every=frame_every), episodes)
+        yield from iterate_lerobot(path, embodiment, cameras, frame_every=frame_every, report=report)
     else:
         raise World2ActError(f"{path} cannot be opened: give {KNOWN}")
 
@@ -137,12 +132,3 @@ def _sources_below(path: Path, seen: set[Path]) -> Iterator[Path]:
 def _counted(path: Path) -> list[str | int]:
     """Sort key: text and numbers take turns, so like is compared with like."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]
-
-
-def _thinned(episode: Episode, every: int) -> Episode:
-    """The episode with frames only at steps that are multiples of ``every``."""
-    if every == 1:
-        return episode
-    kept = np.flatnonzero(episode.frame_steps % every == 0)
-    images = {camera: images[kept] for camera, images in episode.images.items()}
-    return replace(episode, frame_steps=episode.frame_steps[kept], images=images)
