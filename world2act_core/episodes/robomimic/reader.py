@@ -41,6 +41,9 @@ def iterate_robomimic(
     records a failure. Images are upright and as large as in the file, whatever the contract says: nothing is resized
     silently. `BagWriter` takes only the contract's size, so bags of 256-pixel files need a contract that says 256.
 
+    A file that was cut off, or whose data are garbage, is reported. Garbage in the file's own index is, too, unless it
+    makes HDF5's library crash, which no caller in the same process can catch.
+
     Args:
         path: an HDF5 file of one of `layouts.LAYOUTS`, recognised by its contents.
         cameras: which to read; each must be in every demonstration. None: those of the contract that it has.
