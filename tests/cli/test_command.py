@@ -41,6 +41,7 @@ def test_help_imports_nothing_heavy() -> None:
     code = """
 import sys
 from world2act_core.cli import build_parser, commands
+from world2act_core.embodiment import shipped_embodiments
 build_parser(commands())
 print(sorted({"torch", "matplotlib", "mujoco", "libero", "rclpy", "cv2", "av"} & set(sys.modules)))"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -75,7 +76,7 @@ def test_an_unknown_command_lists_what_there_is() -> None:
 
 def test_embodiment_list_names_every_shipped_contract(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["embodiment", "list"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["franka_fr3", "libero_panda"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == shipped_embodiments()
 
 
 def test_embodiment_check_says_what_the_contract_says(capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,9 +68,10 @@ def test_a_libero_demonstration_is_read_with_the_contracts_names(tmp_path: Path)
     assert {stream: rows.dtype for stream, rows in episode.state.items()} == dict.fromkeys(PANDA.state, np.float32)
 
 
-def test_libero_images_are_turned_upright(tmp_path: Path) -> None:
+@pytest.mark.parametrize("attributes", [libero_attributes(), {}], ids=["LIBERO's own", "rendered anew"])
+def test_libero_images_are_turned_upright(tmp_path: Path, attributes: dict[str, Any]) -> None:
     demo = libero_example()
-    episode = only(libero_file(tmp_path / "a.hdf5", demo))
+    episode = only(write_hdf5(tmp_path / "open_the_drawer_demo.hdf5", {"demo_0": demo}, attributes))
     for camera, key in (("agentview", "agentview_rgb"), ("wrist", "eye_in_hand_rgb")):
         np.testing.assert_array_equal(episode.images[camera], demo.datasets[f"obs/{key}"][:, ::-1])
 
