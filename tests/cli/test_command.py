@@ -10,6 +10,7 @@ import pytest
 
 from world2act_core import __version__
 from world2act_core.cli import commands, main
+from world2act_core.embodiment import shipped_embodiments
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,7 +42,6 @@ def test_help_imports_nothing_heavy() -> None:
     code = """
 import sys
 from world2act_core.cli import build_parser, commands
-from world2act_core.embodiment import shipped_embodiments
 build_parser(commands())
 print(sorted({"torch", "matplotlib", "mujoco", "libero", "rclpy", "cv2", "av"} & set(sys.modules)))"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
