@@ -4,6 +4,7 @@
 says. Redirects lead to a second server. Every request to either is appended to LOG as a line of JSON.
 """
 
+import contextlib
 import json
 import sys
 import threading
@@ -96,6 +97,9 @@ class Handler(BaseHTTPRequestHandler):
     def cut_off(self, first: bool) -> None:
         self.say('{"steps": [{"prompt": "pick', finish="length")
 
+    def thinks_too_long(self, first: bool) -> None:
+        self.say("", finish="length")
+
     def malformed(self, first: bool) -> None:
         self.reply(200, b"<html>Welcome to the gateway</html>")
 
@@ -106,8 +110,13 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b'{"choices": [')
         self.close_connection = True
 
-    def huge(self, first: bool) -> None:
-        self.reply(200, completion("x" * (3 << 20)))
+    def endless(self, first: bool) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):  # the reader has had enough
+            while True:
+                self.wfile.write(b"x" * (1 << 16))
+        self.close_connection = True
 
     def repeats_key(self, first: bool) -> None:
         self.say(f"Your key is {self.headers['Authorization']}")

@@ -8,6 +8,8 @@ import socket
 import time
 import traceback
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 
 import pytest
 
@@ -20,8 +22,9 @@ from world2act_core.skills.language.endpoint import (
     EndpointDecomposer,
     Patience,
     Prices,
+    _retry_after,
 )
-from world2act_core.skills.types import EventKind, Step, StepKind, Usage
+from world2act_core.skills.types import Decomposer, EventKind, Step, StepKind, Usage
 
 INSTRUCTION = "pick up the bowl and place it on the plate"
 EVENTS = (EventKind.GRASP, EventKind.RELEASE)
@@ -32,7 +35,8 @@ STEPS = (
 
 
 def test_an_answer_becomes_steps(fake: Fake) -> None:
-    answer = fake.ask("good").decompose(INSTRUCTION, EVENTS)
+    decomposer: Decomposer = fake.ask("good")
+    answer = decomposer.decompose(INSTRUCTION, EVENTS)
     assert answer.steps == STEPS
     assert answer.rejected == ""
 
@@ -105,6 +109,12 @@ def test_a_blank_answer_is_asked_again_and_both_are_counted(fake: Fake) -> None:
     assert answer.usage.prompt_tokens == 1400
 
 
+def test_a_model_that_thinks_up_to_the_limit_is_not_asked_again(fake: Fake) -> None:
+    answer = fake.ask("thinks-too-long").decompose(INSTRUCTION, EVENTS)
+    assert "cut off at the limit of tokens, after 60" in answer.rejected
+    assert answer.usage.calls == 1
+
+
 def test_tokens_and_cost_add_up(fake: Fake) -> None:
     decomposer = fake.ask("good", prices=Prices(prompt=2.0, completion=10.0, cached_prompt=0.5))
     total = sum((decomposer.decompose(text, EVENTS).usage for text in ("one", "two", "one")), Usage())
@@ -133,7 +143,7 @@ def test_a_longer_wait_than_there_is_time_ends_at_once(fake: Fake) -> None:
     began = time.monotonic()
     with pytest.raises(World2ActError, match="1 attempts.*429"):
         fake.ask("busy-for-an-hour").decompose(INSTRUCTION, EVENTS)
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 8.0  # an hour was asked for
 
 
 @pytest.mark.parametrize("mode", ["broken", "overloaded", "malformed", "breaks-off"])
@@ -177,7 +187,7 @@ def test_a_model_that_says_nothing_is_given_up(fake: Fake) -> None:
     began = time.monotonic()
     with pytest.raises(World2ActError, match="nothing was heard for 0.3 s"):
         fake.ask("hang", patience=replace(QUICK, read_s=0.3, attempts=2)).decompose(INSTRUCTION, EVENTS)
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < 8.0
 
 
 def test_blank_lines_before_the_answer_are_no_answer(fake: Fake) -> None:
@@ -188,7 +198,7 @@ def test_blank_lines_for_ever_end_with_the_time_allowed(fake: Fake) -> None:
     began = time.monotonic()
     with pytest.raises(World2ActError, match="time was up"):
         fake.ask("blank-lines-for-ever", patience=replace(QUICK, total_s=0.5)).decompose(INSTRUCTION, EVENTS)
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < 8.0
 
 
 def test_an_endpoint_that_is_not_there_is_named(fake: Fake) -> None:
@@ -205,9 +215,9 @@ def test_a_server_without_tls_gets_no_key_over_https(fake: Fake) -> None:
     assert fake.requests() == []
 
 
-def test_a_huge_response_is_not_read(fake: Fake) -> None:
+def test_an_endless_response_is_not_read_on(fake: Fake) -> None:
     with pytest.raises(World2ActError, match="more than 1048576 bytes"):
-        fake.ask("huge").decompose(INSTRUCTION, EVENTS)
+        fake.ask("endless").decompose(INSTRUCTION, EVENTS)
 
 
 @pytest.mark.parametrize("mode", ["redirect", "redirect-get"])
@@ -306,6 +316,21 @@ def test_a_key_that_is_none_is_refused_without_repeating_it(
     with pytest.raises(World2ActError, match=f"{KEY_VARIABLE} does not hold a key") as caught:
         fake.ask("good")
     assert key not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "most"),
+    [
+        ("7", 7, 7),
+        (format_datetime(datetime.now(timezone.utc) + timedelta(seconds=600), usegmt=True), 500, 601),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", 0, 0),
+        ("soon", 0, 0),
+        ("-5", 0, 0),
+        ("", 0, 0),
+    ],
+)
+def test_retry_after_is_a_number_of_seconds_or_a_date(value: str, least: float, most: float) -> None:
+    assert least <= _retry_after({"Retry-After": value}) <= most
 
 
 def test_waits_double_up_to_a_limit_and_differ() -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from world2act_core.errors import MissingExtraError, World2ActError
-from world2act_core.skills.language.local import LocalDecomposer
+from world2act_core.skills.language.local import LocalDecomposer, _Held
 from world2act_core.skills.language.prompt import messages
-from world2act_core.skills.language.schema import MAX_PROMPT, max_steps, possible_steps
+from world2act_core.skills.language.schema import MAX_PROMPT, answer_schema, max_steps, possible_steps
 from world2act_core.skills.types import EventKind, StepKind, Usage
 
 pytest.importorskip("transformers", reason="needs the extra language")
@@ -60,6 +61,15 @@ def test_any_weights_keep_to_the_schema(seed: int, events: tuple[EventKind, ...]
     answer = decomposer.decompose(INSTRUCTION, events)
     assert_keeps_to_schema(raw_answer(decomposer), events)
     assert bool(answer.steps) != bool(answer.rejected)
+
+
+def test_blanks_between_the_parts_of_an_answer_are_impossible(decomposer: LocalDecomposer) -> None:
+    model = decomposer._loaded  # a weak model would go on with them until the limit
+    held = _Held(model.vocabulary, answer_schema((CONTACT,)), asked=0)
+    brace, blank, quote = model.tokenizer.convert_tokens_to_ids(["{", "\u0120", '"'])  # byte-level name of a blank
+    scores = held(torch.tensor([[brace]]), torch.zeros(1, model.network.config.vocab_size))
+    assert scores[0, quote] == 0
+    assert scores[0, blank] == -torch.inf
 
 
 def test_a_well_formed_answer_that_fits_the_events_is_used(decomposer: LocalDecomposer) -> None:

@@ -216,7 +216,7 @@ class EndpointDecomposer(LanguageDecomposer):
         cost = 0.0
         if self.prices is not None:
             dear, cheap = self.prices.prompt, self.prices.cached_prompt
-            cached = 0 if cheap is None else min(cached, prompt)
+            cached = 0 if cheap is None else cached
             cost = ((prompt - cached) * dear + cached * (cheap or 0.0) + completion * self.prices.completion) / 1e6
         return Usage(1, prompt, completion, cost)
 
@@ -228,7 +228,7 @@ def _retry_after(headers: Mapping[str, str]) -> float:
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return 0.0
 
 

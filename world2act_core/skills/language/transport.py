@@ -47,9 +47,7 @@ def post(
     Raises:
         NoResponse: nothing, or not all of it, arrived in time.
     """
-    request = urllib.request.Request(url, body, method="POST")
-    for name, value in headers.items():
-        request.add_unredirected_header(name, value)
+    request = urllib.request.Request(url, body, dict(headers), method="POST")
     # A proxy sees nothing of TLS, but all of a plain request, with the key: http is for this machine and goes direct.
     proxies = urllib.request.ProxyHandler(None if url.startswith("https:") else {})
     opener = urllib.request.build_opener(proxies, _Http(read_s), _Https(read_s), _AsItIs)
