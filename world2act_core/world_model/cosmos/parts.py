@@ -54,18 +54,29 @@ def load_parts(name_or_path: str | Path, *, dtype: torch.dtype, device: str | to
         MissingExtraError: the extra ``cosmos`` is not installed.
         World2ActError: the weights are not on this machine, a part is missing, or cannot be read.
     """
+    name = str(name_or_path)
+    folder = _checked(name, PARTS)
+    return CosmosParts(**{part: _read(name, folder, part, dtype, device) for part in PARTS})
+
+
+def load_part(name_or_path: str | Path, part: str, *, dtype: torch.dtype, device: str | torch.device) -> Any:
+    """Read one of `PARTS` alone: training needs no text encoder, which is the largest. Errors as in `load_parts`."""
+    return _read(str(name_or_path), _checked(str(name_or_path), (part,)), part, dtype, device)
+
+
+def _checked(name: str, parts: tuple[str, ...]) -> Path:
+    """The model's folder, in which these parts are."""
     for package in ("diffusers", "transformers", "accelerate"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(
                 f"Cosmos needs {package}: install the extra that brings it, pip install 'world2act[cosmos]'"
             )
-    name = str(name_or_path)
     folder = _find(name)
-    for part in PARTS:
+    for part in parts:
         if not (folder / part).is_dir():
             raise World2ActError(f"{name} has no folder {part!r}, which diffusers' layout has: {_mend(name)}")
     _supply_resize()
-    return CosmosParts(**{part: _read(name, folder, part, dtype, device) for part in PARTS})
+    return folder
 
 
 def _read(name: str, folder: Path, part: str, dtype: torch.dtype, device: str | torch.device) -> Any:
