@@ -47,7 +47,7 @@ def test_a_clip_starts_with_the_end_of_the_one_before() -> None:
 
 def test_each_skill_has_a_clock_of_its_own() -> None:
     world = Counting()
-    imagine_skills(world, scenes(0), [[Planned("+1", 3), Planned("+2", 1)]], elapsed=4)
+    imagine_skills(world, scenes(0), [[Planned("+1", 3), Planned("+2", 1)]], elapsed=[4])
     assert [(prompts, clock) for _, prompts, clock, _ in world.asked] == [(["+1"], [4]), (["+2"], [0])]
 
 

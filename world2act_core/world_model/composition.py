@@ -19,7 +19,7 @@ class Planned:
 
 
 def imagine_skills(
-    model: WorldModel, context: torch.Tensor, plans: Sequence[Sequence[Planned]], elapsed: int = 0
+    model: WorldModel, context: torch.Tensor, plans: Sequence[Sequence[Planned]], elapsed: Sequence[int] | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Imagine a sequence of skills for each of B scenes.
 
@@ -29,7 +29,7 @@ def imagine_skills(
     Args:
         context: uint8 ``(B, F, S, V S, 3)``, see ``WorldModel.imagine``.
         plans: B plans, which need not be equally long.
-        elapsed: chunks since the first skill began.
+        elapsed: chunks since the first skill of each plan began; None: they begin now.
 
     Returns:
         latents ``(B, C, T + 1, H, W)`` with T the longest plan's chunks, entry 0 is now; behind the end of a shorter
@@ -44,7 +44,7 @@ def imagine_skills(
         rows = [row for row, plan in enumerate(plans) if number < len(plan)]
         current = context[rows]
         skills = [plans[row][number] for row in rows]
-        clock = torch.full((len(rows),), 0 if number else elapsed)
+        clock = torch.tensor([0 if number or elapsed is None else elapsed[row] for row in rows])
         longest = max(skill.chunks for skill in skills)
         imagined = model.imagine(current, [skill.prompt for skill in skills], clock, longest)
         for row, skill, clip in zip(rows, skills, imagined, strict=True):
