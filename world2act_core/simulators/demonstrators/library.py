@@ -8,7 +8,7 @@ from functools import partial
 from world2act_core.errors import World2ActError
 from world2act_core.simulators.demonstrators.deliveries import DELIVERIES
 from world2act_core.simulators.demonstrators.pick_and_place import PickAndPlace
-from world2act_core.simulators.demonstrators.script import Mishaps, Script
+from world2act_core.simulators.demonstrators.script import NONE, Mishaps, Script
 
 DEMONSTRATORS: dict[tuple[str, int], Callable[[Mishaps], Script]] = {
     **{(suite, task): partial(PickAndPlace, suite, task, todo) for (suite, task), todo in DELIVERIES.items()},
@@ -16,7 +16,7 @@ DEMONSTRATORS: dict[tuple[str, int], Callable[[Mishaps], Script]] = {
 """(suite, index of the task) → what makes its script; a subclass of ``Script`` will do."""
 
 
-def demonstrator(suite: str, task: int, mishaps: Mishaps = Mishaps()) -> Script:
+def demonstrator(suite: str, task: int, mishaps: Mishaps = NONE) -> Script:
     """The scripted demonstrator of a task, an ``Actor``.
 
     Raises:
