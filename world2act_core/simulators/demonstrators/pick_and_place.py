@@ -77,13 +77,17 @@ class PickAndPlace(Script):
 
     def plan(self) -> Iterator[Array]:
         for delivery in self._deliveries:
-            pick, put = self._pick(delivery), self._put(delivery)
-            if len(delivery.prompts) == 1:
-                yield from self.skill(delivery.prompts[0], chain(pick, put))
-            else:
-                yield from self.skill(delivery.prompts[0], pick)
-                yield from self.skill(delivery.prompts[1], put)
-            yield from self._rise(self.gripper.open, WITHDRAW)
+            yield from self.deliver(delivery)
+
+    def deliver(self, delivery: Delivery) -> Iterator[Array]:
+        """One object, from wherever the hand is until it has withdrawn from the object in its place."""
+        pick, put = self._pick(delivery), self._put(delivery)
+        if len(delivery.prompts) == 1:
+            yield from self.skill(delivery.prompts[0], chain(pick, put))
+        else:
+            yield from self.skill(delivery.prompts[0], pick)
+            yield from self.skill(delivery.prompts[1], put)
+        yield from self._rise(self.gripper.open, WITHDRAW)
 
     def _pick(self, delivery: Delivery) -> Iterator[Array]:
         """From wherever the hand is to fingers closed around the object."""
