@@ -115,7 +115,7 @@ def _add_sheets(page: Page, summary: Summary, kept: Sequence[Row], discarded: Se
 
 
 def _add_lengths(page: Page, summary: Summary) -> None:
-    pair = (("Before: whole episodes", summary.before, "s3"), ("After: clips", summary.after, "s0"))
+    pair = (("Before: kept episodes, whole", summary.before, "s3"), ("After: clips", summary.after, "s0"))
     drawable = [(title, lengths, css, _shares(lengths)) for title, lengths, css in pair]
     top = max((float(shares.max()) for *_, shares in drawable if shares is not None), default=None)
     halves = [_half(*which, top) for which in drawable]
