@@ -13,7 +13,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ from world2act_core.skills.truth import Witness, true_events
 from world2act_core.skills.types import Event, EventKind, Segmenter, Step
 
 JITTER_CM, NOISE = 2.0, 0.05
-MISHAPS = {"pauses": 1.5, "regrasp": 0.3, "drop": 0.2}
+MISHAPS = Mishaps(pauses=1.5, regrasp=0.3, drop=0.2)
 WITHDRAWAL_CHUNKS = 4
 PAPER = "paper (World2Act, section 3.1): 96.2 % RoboCasa, 86.9 % LIBERO"
 
@@ -69,7 +69,7 @@ def record(job: Recording, context: WorkerContext) -> bool:
     """Record a demonstration and what really happened in it; the bag only if the task was solved."""
     start = job.start
     simulator = context.simulator(start.suite, start.task)
-    script = demonstrator(start.suite, start.task, Mishaps(seed=start.seed, **MISHAPS))
+    script = demonstrator(start.suite, start.task, replace(MISHAPS, seed=start.seed))
     moves = np.array([name in ("x", "y", "z") for name in simulator.embodiment.action.names], np.float64)
     witness = Witness(NoisyActor(script, start.seed, NOISE * moves))
     episode = rollout(
@@ -190,7 +190,7 @@ def main() -> None:
     seconds = time.monotonic() - began
     print(machine())
     print(
-        f"{len(jobs)} demonstrations of {len(tasks)} tasks: {JITTER_CM:g} cm jitter, noise {NOISE:g}, mishaps {MISHAPS}; "
+        f"{len(jobs)} demonstrations of {len(tasks)} tasks: {JITTER_CM:g} cm jitter, noise {NOISE:g}, {MISHAPS}; "
         f"{len(solved)} solved the task and are judged; built in {seconds:.0f} s"
     )
     print(f"errors in control steps of 50 ms, against contacts and object states; {PAPER}\n\n{HEAD}")
@@ -204,7 +204,7 @@ def main() -> None:
     print(f"\nthe paper's rule ({GripperSegmenter.name}) on the same episodes, beside ours ({ContactSegmenter.name})")
     for label, table in compare_segmenter(GripperSegmenter(), options.folder).items():
         print(table.row(label))
-    print(f"\n{summary.kept} of {summary.judged} kept; discarded: {summary.discards}")
+    print(f"\ndiscarded: {dict(summary.discards) or 'none'}")
 
 
 if __name__ == "__main__":
