@@ -7,9 +7,8 @@ pushed, turned or pressed something: that shows in where it turns back (``visits
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -29,9 +28,9 @@ class ContactSettings:
         idle_m: a hand that stayed within so much of where it began has done nothing.
     """
 
-    fingers: FingerSettings = FingerSettings()
-    cycles: CycleSettings = CycleSettings()
-    visits: VisitSettings = VisitSettings()
+    fingers: FingerSettings = field(default_factory=FingerSettings)
+    cycles: CycleSettings = field(default_factory=CycleSettings)
+    visits: VisitSettings = field(default_factory=VisitSettings)
     idle_m: float = 0.03
 
 
@@ -61,7 +60,7 @@ class ContactSegmenter:
         """What was done without holding anything in ``[begin, end]``, before, between or after cycles."""
         begin, end = span
         path = streams.position[begin : end + 1]
-        visits = find_visits(path, self.settings.visits)
+        visits = find_visits(path, self.settings.visits, ends=end == streams.steps)
         for visit in visits:
             yield Event(EventKind.CONTACT, begin + visit.leave, begin + visit.begin)
         if begin > 0 and end == streams.steps:

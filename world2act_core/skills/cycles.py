@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from world2act_core.skills.types import Event, EventKind, Streams
-from world2act_core.types import Array
 
 
 @dataclass(frozen=True)
@@ -77,39 +76,40 @@ class CycleSettings:
 
 
 def group_holds(holds: Sequence[Hold], streams: Streams, settings: CycleSettings) -> tuple[list[Cycle], Counter[str]]:
-    """Cycles in order, and what was overruled on the way: ``empty``, ``regrasp``, ``drop``, ``slip``, ``idle``."""
+    """Cycles in order, and what was overruled on the way.
+
+    Notes: ``regrasp`` an attempt that got nothing off its place, before one at the same place that did; ``drop`` an
+    object let go on the way and fetched again, ``slip`` one lost with the fingers closed; ``empty`` fingers closed on
+    nothing, ``idle`` on something that was let go at once, both without another attempt.
+    """
     notes: Counter[str] = Counter()
     cycles: list[Cycle] = []
-    missed: Hold | None = None
+    attempts: list[Hold] = []
     for hold in holds:
-        if hold.empty:
-            notes["empty"] += 1
-            missed = missed or hold
+        if hold.empty or not (hold.cut or _did_something(hold, streams, settings)):
+            attempts.append(hold)
             continue
-        first = hold.begin
-        if missed is not None and _apart(streams, missed.grasp, hold.grasp) <= settings.same_place_m:
-            first = missed.begin
-        missed = None
-        again = _same_object(cycles[-1].hold, hold, streams, settings) if cycles else ""
-        if again:
-            notes[again] += 1
-            first = cycles.pop().first
+        failed = [each for each in attempts if _apart(streams, each.grasp, hold.grasp) <= settings.same_place_m]
+        notes["regrasp"] += len(failed)
+        notes += _without_sequel([each for each in attempts if each not in failed])
+        attempts = []
+        first = failed[0].begin if failed else hold.begin
+        if cycles and _same_object(cycles[-1].hold, hold, streams, settings):
+            lost = cycles.pop()
+            notes["slip" if lost.hold.slipped else "drop"] += 1
+            first = lost.first
         cycles.append(Cycle(first, hold))
-    done = [cycle for cycle in cycles if cycle.hold.cut or _did_something(cycle.hold, streams, settings)]
-    notes["idle"] = len(cycles) - len(done)
-    return done, +notes
+    return cycles, notes + _without_sequel(attempts)
 
 
-def _same_object(before: Hold, after: Hold, streams: Streams, settings: CycleSettings) -> str:
-    """Why two holds are of one object: the note's name; "" if they are not."""
-    if _across(streams, before.release, after.grasp) > settings.same_place_m:
-        return ""
-    if not _did_something(before, streams, settings):
-        return "regrasp"
-    if before.slipped:
-        return "slip"
-    alike = abs(before.width - after.width) <= settings.same_width_m
-    return "drop" if alike else ""
+def _without_sequel(attempts: Sequence[Hold]) -> Counter[str]:
+    return Counter("empty" if each.empty else "idle" for each in attempts)
+
+
+def _same_object(before: Hold, after: Hold, streams: Streams, settings: CycleSettings) -> bool:
+    """Whether the hand has fetched again what it had let go."""
+    near = _across(streams, before.release, after.grasp) <= settings.same_place_m
+    return near and (before.slipped or abs(before.width - after.width) <= settings.same_width_m)
 
 
 def _did_something(hold: Hold, streams: Streams, settings: CycleSettings) -> bool:

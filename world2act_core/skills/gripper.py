@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class GripperSettings:
     free: float = 0.5
     brief_s: float = 0.2
     median_s: float = 0.15
-    cycles: CycleSettings = CycleSettings()
+    cycles: CycleSettings = field(default_factory=CycleSettings)
 
 
 class GripperSegmenter:

@@ -12,11 +12,15 @@ does not give way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from world2act_core.types import Array
+
+UP = np.array([0.0, 0.0, 1.0])
+"""In the frame of the hand's positions: robots stand upright."""
 
 
 @dataclass(frozen=True)
@@ -54,42 +58,85 @@ class VisitSettings:
     same_place_m: float = 0.3
 
 
-def find_visits(position: Array, settings: VisitSettings) -> list[Visit]:
-    """Visits within a path ``(N, 3)`` in metres, in order."""
+def find_visits(position: Array, settings: VisitSettings, ends: bool = False) -> list[Visit]:
+    """Visits within a path ``(N, 3)`` in metres, in order.
+
+    Args:
+        ends: the recording ends with this path, so the last retreat may be shorter.
+    """
     corners = simplify(position, settings.line_m)
-    visits: list[Visit] = []
+    turns: list[_Turn] = []
     for number in range(1, len(corners) - 1):
-        visit = _turning_back(position, corners, number, settings)
-        if visit is None or (visits and visit.leave < visits[-1].retreat):
+        turn = _turning_back(position, corners[: number + 1], settings, ends)
+        if turn is None or (turns and _has_left(position, turns[-1], turn, settings)):
             continue
-        if visits and _same_place(position, visits[-1], visit, settings):
-            visit = Visit(visits.pop().begin, visit.leave, visit.retreat)
-        visits.append(visit)
-    return visits
+        if turns and _same_place(position, turns[-1].visit, turn.visit, settings):
+            turn = _Turn(replace(turn.visit, begin=turns.pop().visit.begin), turn.back)
+        turns.append(turn)
+    return [turn.visit for turn in turns]
 
 
-def _turning_back(position: Array, corners: list[int], number: int, settings: VisitSettings) -> Visit | None:
-    """The visit that ends at a corner, if the hand turns back there."""
-    leave = corners[number]
+class _Turn(NamedTuple):
+    """A visit and the direction of its retreat, a unit vector ``(3,)``."""
+
+    visit: Visit
+    back: Array
+
+
+def _turning_back(position: Array, corners: list[int], settings: VisitSettings, ends: bool) -> _Turn | None:
+    """The visit that ends at the last of these corners, if the hand turns back there: upwards, or the way it goes."""
+    leave = corners[-1]
     away = position - position[leave]
     distance = np.linalg.norm(away, axis=1)
-    gone = distance[leave:] >= settings.retreat_m
-    if not gone.any():
-        return None
-    retreat = leave + int(gone.argmax())
-    back = away[retreat] / distance[retreat]
-    if back[2] < -settings.slant:
-        return None  # nothing hangs from above: it goes down to the next thing
-    along = away @ back  # how far each point lies in the direction of the retreat
-    begin = leave
-    for corner in reversed(corners[:number]):
+    for progress in (away[:, 2], distance):
+        retreat = leave + _reaches(progress[leave:], settings.retreat_m, settings.line_m * 2 if ends else np.inf)
+        if retreat == leave:
+            continue
+        back = away[retreat] / distance[retreat] if progress is distance else UP
+        along = away @ back
+        begin = _arrival(along, distance, corners, settings)
+        if begin is not None and back[2] >= -settings.slant:  # what hangs from above is not touched: it goes down
+            return _Turn(Visit(begin, _last_near(along, leave, retreat, settings.line_m / 2), retreat), back)
+    return None
+
+
+def _reaches(progress: Array, enough: float, at_end: float) -> int:
+    """First step at which a retreat is long enough; the last one if it is at least ``at_end`` long there; else 0."""
+    gone = progress >= enough
+    if gone.any():
+        return int(gone.argmax())
+    return len(progress) - 1 if progress[-1] >= at_end else 0
+
+
+def _arrival(along: Array, distance: Array, corners: list[int], settings: VisitSettings) -> int | None:
+    """The corner at which the hand arrived at the place of the last one, if it came from where it retreats to.
+
+    Args:
+        along: ``(N,)`` metres that each point lies in the direction of the retreat.
+        distance: ``(N,)`` metres between each point and the place.
+    """
+    begin = corners[-1]
+    for corner in reversed(corners[:-1]):
         if along[corner] < -settings.line_m - settings.slant * distance[corner]:
             return None  # it had been further in before: this is no turning point
         if along[corner] <= 2 * settings.line_m:
             begin = corner
         if along[corner] >= settings.approach_m:
-            return Visit(begin, leave, retreat)
+            return begin
     return None
+
+
+def _last_near(along: Array, leave: int, retreat: int, tolerance: float) -> int:
+    """The last step before a retreat at which the hand is as far in as it gets."""
+    near = along[leave : retreat + 1]
+    return leave + int(np.flatnonzero(near <= near.min() + tolerance)[-1])
+
+
+def _has_left(position: Array, first: _Turn, second: _Turn, settings: VisitSettings) -> bool:
+    """Whether the second turn is only a bend in the retreat of the first one."""
+    on = position[second.visit.leave] - position[first.visit.leave]
+    bend = max(settings.line_m, float(np.linalg.norm(on)) / 2)
+    return bool(second.visit.leave < first.visit.retreat and on @ first.back > bend)
 
 
 def _same_place(position: Array, first: Visit, second: Visit, settings: VisitSettings) -> bool:
