@@ -11,7 +11,8 @@ on a drawer opens by up to 1 cm in simulation) were not told to move.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,6 +36,7 @@ class FingerSettings:
         empty_m: fingers nearer than this hold nothing. They come to rest at 1 mm in simulation, a bowl's rim at 3.5.
         settle_s: fingers that have not closed entirely after so long are held apart by something.
         lag_s: a command shows in the fingers no later.
+        stale_s: a gripper that reports more rarely than the control loop runs stands still for so long between reports.
     """
 
     median_s: float = 0.15
@@ -46,17 +48,13 @@ class FingerSettings:
     empty_m: float = 0.002
     settle_s: float = 1.0
     lag_s: float = 0.6
+    stale_s: float = 0.1
 
 
 def find_holds(streams: Streams, settings: FingerSettings) -> list[Hold]:
     """Every closing in order, also those on nothing."""
     width = smooth(streams.width, settings.median_s, streams.step_s).tolist()
-    lag = steps_in(settings.lag_s, streams.step_s)
-    told_to_close, told_to_open = _told(streams, lag)
-    return [
-        _hold(width, enter, leave, streams.step_s, settings)
-        for enter, leave in _closures(width, streams.fully_open, told_to_close, told_to_open, settings)
-    ]
+    return [_hold(width, closure, streams.step_s, settings) for closure in _closures(width, streams, settings)]
 
 
 def steps_in(seconds: float, step_s: float) -> int:
@@ -89,75 +87,80 @@ def _recent(flags: Array, lag: int) -> Array:
     return np.asarray(since > 0.5)
 
 
-def _closures(
-    width: list[float], fully_open: float, told_to_close: list[bool], told_to_open: list[bool], settings: FingerSettings
-) -> Iterator[tuple[int, int | None]]:
-    """Steps at which a closing and the opening after it are certain; None if the recording ended before.
+class _Closure(NamedTuple):
+    """Steps: the widest before it, a closing is certain, so is the opening after it (None: the recording ended)."""
+
+    widest: int
+    sure: int
+    opened: int | None
+
+
+def _closures(width: list[float], streams: Streams, settings: FingerSettings) -> Iterator[_Closure]:
+    """Closings by hysteresis.
 
     The fingers count as open in the beginning, wherever they are: what they may hold was not taken in this episode.
     """
-    entered, extreme = None, width[0]
+    told_to_close, told_to_open = _told(streams, steps_in(settings.lag_s, streams.step_s))
+    widest, narrowest, sure = 0, width[0], None
     for step, now in enumerate(width):
-        if entered is None:
-            extreme = max(extreme, now)
-            if extreme - now > settings.fall_m and told_to_close[step]:
-                entered, extreme = step, now
+        if sure is None:
+            if now > width[widest]:
+                widest = step
+            if width[widest] - now > settings.fall_m and told_to_close[step]:
+                sure, narrowest = step, now
         else:
-            extreme = min(extreme, now)
-            if now - extreme > _rise(extreme, fully_open, settings) and told_to_open[step]:
-                yield entered, step
-                entered, extreme = None, now
-    if entered is not None:
-        yield entered, None
+            narrowest = min(narrowest, now)
+            rise = max(settings.fall_m, min(settings.rise_m, settings.rise * (streams.fully_open - narrowest)))
+            if now - narrowest > rise and told_to_open[step]:
+                yield _Closure(widest, sure, step)
+                widest, sure = step, None
+    if sure is not None:
+        yield _Closure(widest, sure, None)
 
 
-def _rise(narrowest: float, fully_open: float, settings: FingerSettings) -> float:
-    """How far apart the fingers must go to have opened."""
-    return max(settings.fall_m, min(settings.rise_m, settings.rise * (fully_open - narrowest)))
-
-
-def _hold(width: list[float], enter: int, leave: int | None, step_s: float, settings: FingerSettings) -> Hold:
-    last, settled = len(width) - 1, steps_in(settings.settle_s, step_s)
-    begin = enter
-    widest = max(width[max(0, enter - settled) : enter + 1])
-    while width[begin] < widest - settings.slack_m:
+def _hold(width: list[float], closure: _Closure, step_s: float, settings: FingerSettings) -> Hold:
+    begin = closure.sure
+    while begin > closure.widest and width[begin] < width[closure.widest] - settings.slack_m:
         begin -= 1
-    end = last if leave is None else leave
-    grasp = _stop(width, enter, end, settings.stop)
-    opening = end
-    if leave is not None:
-        opening = _start(width, grasp, end, settings)
+    stale, end = steps_in(settings.stale_s, step_s), closure.opened or len(width) - 1
+    grasp = _stop(width, closure.sure, end, stale, settings.stop)
+    opening = _start(width, grasp, end, stale, settings.stop) if closure.opened else end
+    hold = Hold(begin, grasp, opening, opening, _typical(width, grasp, opening), cut=closure.opened is None)
     closed = next((step for step in range(grasp, opening) if max(width[step : step + 2]) <= settings.empty_m), None)
-    apart = float(np.median(width[grasp : opening + 1]))
     if closed is None:
-        return Hold(begin, grasp, opening, opening, apart, cut=leave is None)
-    if closed - grasp <= settled:
-        return Hold(begin, grasp, opening, opening, apart, empty=True, cut=leave is None)
+        return hold
+    if closed - grasp <= steps_in(settings.settle_s, step_s):
+        return replace(hold, empty=True)
     lost = closed
     while lost > grasp and width[lost - 1] > width[lost] + settings.slack_m / 3:
         lost -= 1
-    return Hold(begin, grasp, lost, lost, float(np.median(width[grasp : lost + 1])), slipped=True)
+    return Hold(begin, grasp, lost, lost, _typical(width, grasp, lost), slipped=True)
 
 
-def _stop(width: list[float], enter: int, end: int, fraction: float) -> int:
+def _typical(width: list[float], begin: int, end: int) -> float:
+    return sorted(width[begin : end + 1])[(end - begin) // 2]
+
+
+def _stop(width: list[float], sure: int, end: int, stale: int, fraction: float) -> int:
     """Where the fingers stop: the first step of the closing from which they go on much slower than before."""
-    fastest, step = 0.0, max(enter - 1, 0)
-    while step < end:
-        speed = width[step] - width[step + 1]
+    fastest = max(0.0, width[max(sure - 1, 0)] - width[sure])
+    for step in range(sure, end):
+        speed, later = width[step] - width[step + 1], min(step + stale, end)
         fastest = max(fastest, speed)
-        if step >= enter and speed < fraction * fastest:
-            break
-        step += 1
-    return step
+        if speed < fraction * fastest and width[step] - width[later] < fraction * fastest * (later - step):
+            return step
+    return end
 
 
-def _start(width: list[float], grasp: int, leave: int, settings: FingerSettings) -> int:
+def _start(width: list[float], grasp: int, opened: int, stale: int, fraction: float) -> int:
     """Where the fingers start: the last step before an opening at which they had hardly moved yet.
 
     What lets go is their speed, not their place: a bowl that is set down can lever them apart by several millimetres.
     """
-    fastest, step = width[leave] - width[leave - 1], leave
-    while step > grasp and width[step] - width[step - 1] >= settings.stop * fastest:
-        fastest = max(fastest, width[step] - width[step - 1])
-        step -= 1
-    return step
+    fastest = 0.0
+    for step in range(opened, grasp, -1):
+        speed, before = width[step] - width[step - 1], max(step - stale, grasp)
+        fastest = max(fastest, speed)
+        if speed < fraction * fastest and width[step] - width[before] < fraction * fastest * (step - before):
+            return step
+    return grasp
