@@ -1,4 +1,4 @@
-"""The words that the grammar knows. To teach it a verb, add it to ``VERBS``.
+"""The words that the grammar knows. To teach it a verb, add it to ``_KINDS``.
 
 A verb that is missing there is still understood where a determiner or pronoun follows ("juice the orange"), as one of
 kind MANIPULATE. So verbs that are nouns or adjectives in a kitchen as well (brush, empty, lower, roll) are better left
