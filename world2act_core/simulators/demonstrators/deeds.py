@@ -17,6 +17,8 @@ STUCK_STEPS, STUCK = 15, 0.01
 """An attempt that does not get on by this share of the deed in so many control steps is given up."""
 WITHDRAW = 0.06
 """Metres between the hand and where it last touched when the deed is over."""
+TIE = 0.1
+"""Radians: between a quarter turn to either side the choice is always the same one, whatever the rounding."""
 
 
 class Deed(ABC):
@@ -79,7 +81,7 @@ class Deed(ABC):
 def across(direction: Array) -> float:
     """Yaw (see ``fingers_down``) of a hand whose fingers open across a level direction: with the least turn."""
     yaw = np.arctan2(direction[1], direction[0])
-    return float(np.pi / 2 - (np.pi / 2 - yaw) % np.pi)
+    return float((yaw + np.pi / 2 + TIE) % np.pi - np.pi / 2 - TIE)
 
 
 def leaning(yaw: float, direction: Array, angle: float) -> Array:

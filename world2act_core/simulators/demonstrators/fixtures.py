@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from world2act_core.simulators.demonstrators.deeds import Deed
 from world2act_core.simulators.demonstrators.drawers import CloseDrawer, Drawer, OpenDrawer
-from world2act_core.simulators.demonstrators.pick_and_place import Delivery
+from world2act_core.simulators.demonstrators.grips import Rim
+from world2act_core.simulators.demonstrators.pick_and_place import Delivery, Place
 from world2act_core.simulators.demonstrators.pushing import PushPlate
 from world2act_core.simulators.demonstrators.stove import TurnKnob
 
@@ -29,6 +32,15 @@ FIXTURES: dict[tuple[str, int], tuple[Deed | Delivery, ...]] = {
     ("libero_90", 7): (OpenDrawer("open the top drawer of the cabinet", WOODEN_TOP),),
     ("libero_90", 11): (OpenDrawer("open the top drawer of the cabinet", WOODEN_TOP),),
     ("libero_90", 22): (CloseDrawer("close the bottom drawer of the cabinet", WHITE_BOTTOM, aside=BESIDE_THE_BOWL),),
+    ("libero_10", 3): (
+        Delivery(
+            ("put the black bowl in the bottom drawer of the cabinet",),
+            "akita_black_bowl_1",
+            Rim(radius=0.047, height=0.035, bearing=np.pi / 2),
+            Place("white_cabinet_1_bottom_region", carry=0.06, drop=-0.02, aside=(0.03, -0.022), site=True),
+        ),
+        CloseDrawer("close the bottom drawer of the cabinet", WHITE_BOTTOM, fist=False),
+    ),
     ("libero_90", 39): (TurnKnob("turn off the stove", "flat_stove_1", on=False),),
 }
 """(suite, index of the task) → what is done there, in order."""
