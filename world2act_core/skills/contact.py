@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from world2act_core.skills.cycles import Cycle, CycleSettings, group_holds
-from world2act_core.skills.fingers import FingerSettings, find_holds
+from world2act_core.skills.fingers import FingerSettings, find_holds, steps_in
 from world2act_core.skills.streams import check_streams
 from world2act_core.skills.types import Event, EventKind, Segmentation, Streams
-from world2act_core.skills.visits import Visit, VisitSettings, find_visits
+from world2act_core.skills.visits import VisitSettings, find_visits
 from world2act_core.types import Array
 
 
@@ -26,12 +26,14 @@ class ContactSettings:
 
     Attributes:
         idle_m: a hand that stayed within so much of where it began has done nothing.
+        rest_s: a hand that stood still for so long when the recording ended had finished.
     """
 
     fingers: FingerSettings = field(default_factory=FingerSettings)
     cycles: CycleSettings = field(default_factory=CycleSettings)
     visits: VisitSettings = field(default_factory=VisitSettings)
     idle_m: float = 0.03
+    rest_s: float = 0.5
 
 
 class ContactSegmenter:
@@ -50,9 +52,10 @@ class ContactSegmenter:
         """
         check_streams(streams)
         cycles, notes = group_holds(find_holds(streams, self.settings.fingers), streams, self.settings.cycles)
-        contacts = [event for span in _between(cycles, streams.steps) for event in self._contacts(streams, span)]
-        if not cycles and not contacts:
-            contacts = self._something(streams)
+        if cycles:
+            contacts = [event for span in _between(cycles, streams.steps) for event in self._contacts(streams, span)]
+        else:
+            contacts = self._only_contacts(streams)
         events = [event for cycle in cycles for event in cycle.events] + contacts
         return Segmentation(tuple(sorted(events, key=lambda event: event.step)), dict(notes))
 
@@ -60,32 +63,42 @@ class ContactSegmenter:
         """What was done without holding anything in ``[begin, end]``, before, between or after cycles."""
         begin, end = span
         path = streams.position[begin : end + 1]
-        visits = find_visits(path, self.settings.visits, ends=end == streams.steps)
+        cut_m = self.settings.visits.cut_m if end == streams.steps else np.inf
+        visits = find_visits(path, self.settings.visits, cut_m)
         for visit in visits:
             yield Event(EventKind.CONTACT, begin + visit.leave, begin + visit.begin)
         if begin > 0 and end == streams.steps:
-            yield from self._unfinished(path, begin, visits)
+            arrival = self._unfinished(path, visits[-1].leave if visits else 0)
+            if arrival is not None:
+                yield self._until_rest(streams, begin + arrival)
 
-    def _unfinished(self, path: Array, begin: int, visits: Sequence[Visit]) -> Iterator[Event]:
-        """What the hand has gone to after the last cycle and not left before the recording ended."""
-        settings, since = self.settings.visits, visits[-1].leave if visits else 0
+    def _unfinished(self, path: Array, since: int) -> int | None:
+        """Since when the hand has been going to something that it had not left when the recording ended."""
+        settings = self.settings.visits
         away = path[since:] - path[since]
         withdrawn = np.linalg.norm(away, axis=1) >= settings.retreat_m
         if not withdrawn.any():
-            return
+            return None
         out = away[int(withdrawn.argmax())]
         along = away @ (out / np.linalg.norm(out))
         furthest = int(along.argmax())
-        if along[furthest] - along[-1] >= settings.approach_m:
-            last = begin + len(path) - 1
-            yield Event(EventKind.CONTACT, last, begin + since + furthest, cut=True)
+        return since + furthest if along[furthest] - along[-1] >= settings.approach_m else None
 
-    def _something(self, streams: Streams) -> list[Event]:
-        """An episode without any event, in which the hand moved: whatever it did ended with the recording."""
-        moved = np.linalg.norm(streams.position - streams.position[0], axis=1)
-        if moved.max() <= self.settings.idle_m:
-            return []
-        return [Event(EventKind.CONTACT, streams.steps, int((moved > self.settings.idle_m).argmax()), cut=True)]
+    def _only_contacts(self, streams: Streams) -> list[Event]:
+        """An episode in which nothing was held: unless the hand stood still, it has done something."""
+        visits = find_visits(streams.position, self.settings.visits, self.settings.visits.line_m)
+        if visits:
+            return [Event(EventKind.CONTACT, visit.leave, visit.begin) for visit in visits]
+        moved = np.linalg.norm(streams.position - streams.position[0], axis=1) > self.settings.idle_m
+        return [self._until_rest(streams, int(moved.argmax()))] if moved.any() else []
+
+    def _until_rest(self, streams: Streams, begin: int) -> Event:
+        """A contact that is over when the hand comes to rest for good, or else is cut by the end of the recording."""
+        from_end = np.linalg.norm(streams.position - streams.position[-1], axis=1)
+        rest = int(np.flatnonzero(np.append(1.0, from_end) > self.settings.visits.line_m)[-1])
+        if streams.steps - rest < steps_in(self.settings.rest_s, streams.step_s):
+            return Event(EventKind.CONTACT, streams.steps, begin, cut=True)
+        return Event(EventKind.CONTACT, rest, min(begin, rest))
 
 
 def _between(cycles: Sequence[Cycle], steps: int) -> list[tuple[int, int]]:

@@ -45,6 +45,8 @@ class VisitSettings:
     Attributes:
         line_m: the path may lie so far beside its lines: trembling hands, noise.
         approach_m, retreat_m: so far it must have come towards the place, and go away from it.
+        cut_m: so far it must have gone away when the recording ends.
+        lift: a retreat that climbs so much (sine of an angle) is one upwards: a pushing hand that is lifted swings on.
         slant: the direction of a retreat is known to so much (tangent of an angle): what lies behind by less than that
             may lie abreast.
         same_place_m: turns within this reach that undo each other are one visit, as when a hand backs off a drawer
@@ -53,24 +55,28 @@ class VisitSettings:
 
     line_m: float = 0.008
     approach_m: float = 0.05
-    retreat_m: float = 0.04
+    retreat_m: float = 0.05
+    cut_m: float = 0.016
+    lift: float = 0.5
     slant: float = 0.2
     same_place_m: float = 0.3
 
 
-def find_visits(position: Array, settings: VisitSettings, ends: bool = False) -> list[Visit]:
+def find_visits(position: Array, settings: VisitSettings, cut_m: float = np.inf) -> list[Visit]:
     """Visits within a path ``(N, 3)`` in metres, in order.
 
     Args:
-        ends: the recording ends with this path, so the last retreat may be shorter.
+        cut_m: a retreat of which no more than this was recorded counts as well, because the recording ended.
     """
     corners = simplify(position, settings.line_m)
     turns: list[_Turn] = []
     for number in range(1, len(corners) - 1):
-        turn = _turning_back(position, corners[: number + 1], settings, ends)
-        if turn is None or (turns and _has_left(position, turns[-1], turn, settings)):
+        turn = _turning_back(position, corners[: number + 1], settings, cut_m)
+        if turn is None:
             continue
-        if turns and _same_place(position, turns[-1].visit, turn.visit, settings):
+        if turns and _same_place(position, turns[-1], turn, settings):
+            if _further_out(position, turns[-1], turn, settings):
+                continue
             turn = _Turn(replace(turn.visit, begin=turns.pop().visit.begin), turn.back)
         turns.append(turn)
     return [turn.visit for turn in turns]
@@ -83,19 +89,22 @@ class _Turn(NamedTuple):
     back: Array
 
 
-def _turning_back(position: Array, corners: list[int], settings: VisitSettings, ends: bool) -> _Turn | None:
-    """The visit that ends at the last of these corners, if the hand turns back there: upwards, or the way it goes."""
+def _turning_back(position: Array, corners: list[int], settings: VisitSettings, cut_m: float) -> _Turn | None:
+    """The visit that ends at the last of these corners, if the hand turns back there: the way it goes, or upwards."""
     leave = corners[-1]
     away = position - position[leave]
     distance = np.linalg.norm(away, axis=1)
-    for progress in (away[:, 2], distance):
-        retreat = leave + _reaches(progress[leave:], settings.retreat_m, settings.line_m * 2 if ends else np.inf)
+    for progress in (distance, away[:, 2]):
+        retreat = leave + _reaches(progress[leave:], settings.retreat_m, cut_m)
         if retreat == leave:
-            continue
+            return None
         back = away[retreat] / distance[retreat] if progress is distance else UP
+        # Nothing hangs from above: a hand that goes down goes to the next thing.
+        if progress is distance and (back[2] > settings.lift or away[retreat, 2] < -settings.line_m / 2):
+            continue
         along = away @ back
         begin = _arrival(along, distance, corners, settings)
-        if begin is not None and back[2] >= -settings.slant:  # what hangs from above is not touched: it goes down
+        if begin is not None:
             return _Turn(Visit(begin, _last_near(along, leave, retreat, settings.line_m / 2), retreat), back)
     return None
 
@@ -132,17 +141,17 @@ def _last_near(along: Array, leave: int, retreat: int, tolerance: float) -> int:
     return leave + int(np.flatnonzero(near <= near.min() + tolerance)[-1])
 
 
-def _has_left(position: Array, first: _Turn, second: _Turn, settings: VisitSettings) -> bool:
+def _same_place(position: Array, first: _Turn, second: _Turn, settings: VisitSettings) -> bool:
+    """Whether the hand turns back again where it has just done so: on its way to the thing, or for another push."""
+    apart = position[second.visit.leave] - position[first.visit.leave]
+    return second.visit.begin <= first.visit.retreat or float(np.linalg.norm(apart)) <= settings.same_place_m
+
+
+def _further_out(position: Array, first: _Turn, second: _Turn, settings: VisitSettings) -> bool:
     """Whether the second turn is only a bend in the retreat of the first one."""
     on = position[second.visit.leave] - position[first.visit.leave]
-    bend = max(settings.line_m, float(np.linalg.norm(on)) / 2)
-    return bool(second.visit.leave < first.visit.retreat and on @ first.back > bend)
-
-
-def _same_place(position: Array, first: Visit, second: Visit, settings: VisitSettings) -> bool:
-    """Whether the hand turns back again where it has just done so: on its way to the thing, or for another push."""
-    apart = position[second.leave] - position[first.leave]
-    return second.begin <= first.retreat or float(np.linalg.norm(apart)) <= settings.same_place_m
+    outwards = on @ first.back > max(settings.line_m, np.linalg.norm(on) / 2)
+    return bool(outwards and second.back @ first.back > settings.slant)
 
 
 def simplify(path: Array, tolerance: float) -> list[int]:
