@@ -60,9 +60,12 @@ class Around:
 
     def pose(self, scene: Scene, body: str) -> tuple[Array, Array]:
         others = [bounding_box(scene, other) for other in scene.simulator.objects if other != body]
-        position, yaw = max(
-            _holds(bounding_box(scene, body)), key=lambda hold: (min(_room(*hold, others), ENOUGH_ROOM), -abs(hold[1]))
-        )
+
+        def preference(hold: tuple[Array, float]) -> tuple[float, float]:
+            position, yaw = hold
+            return min(_room(position, yaw, others), ENOUGH_ROOM), -abs(yaw)
+
+        position, yaw = max(_holds(bounding_box(scene, body)), key=preference)
         return position, fingers_down(yaw)
 
 
