@@ -148,10 +148,13 @@ def _same_place(position: Array, first: _Turn, second: _Turn, settings: VisitSet
 
 
 def _further_out(position: Array, first: _Turn, second: _Turn, settings: VisitSettings) -> bool:
-    """Whether the second turn is only a bend in the retreat of the first one."""
+    """Whether the second turn is only a bend in the retreat of the first one: in the air, or in the same direction.
+
+    Otherwise what looked like a retreat was the push: a hand that swings round to a thing turns back to push it.
+    """
     on = position[second.visit.leave] - position[first.visit.leave]
     outwards = on @ first.back > max(settings.line_m, np.linalg.norm(on) / 2)
-    return bool(outwards and second.back @ first.back > settings.slant)
+    return bool(outwards and (first.back[2] > settings.lift or second.back @ first.back > settings.slant))
 
 
 def simplify(path: Array, tolerance: float) -> list[int]:
