@@ -64,3 +64,41 @@ def test_a_spike_in_a_long_curve_stays_visible() -> None:
 def test_curves_that_cannot_be_drawn_are_refused(x: list[float], y: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         charts.line_chart({"loss": (x, y)}, "step", "loss")
+
+
+def bars_of(chart: str) -> list[dict[str, float]]:
+    rects = [rect for rect in svg_of(chart).findall("rect") if "bar" in rect.attrib["class"]]
+    return [{key: float(rect.attrib[key]) for key in ("x", "y", "width", "height")} for rect in rects]
+
+
+def test_the_bars_of_a_histogram_stand_on_their_bins_and_are_as_high_as_their_values() -> None:
+    chart = charts.histogram([10, 0, 20], [0, 1, 2, 3], "seconds", "% of all")
+    low, none, high = bars_of(chart)
+    axis = next(line for line in svg_of(chart).findall("line") if line.get("class") == "axis")
+    assert high["height"] == pytest.approx(2 * low["height"]) and none["height"] == 0
+    assert low["y"] + low["height"] == high["y"] + high["height"] == float(axis.attrib["y1"])
+    third = (float(axis.attrib["x2"]) - float(axis.attrib["x1"])) / 3
+    assert high["x"] - none["x"] == pytest.approx(third, abs=0.2) == none["x"] - low["x"]
+    assert low["x"] == pytest.approx(float(axis.attrib["x1"]), abs=0.6)
+
+
+def test_two_histograms_of_one_top_have_one_scale() -> None:
+    small = bars_of(charts.histogram([5], [0, 1], "seconds", "%", top=40))
+    large = bars_of(charts.histogram([40], [0, 1], "seconds", "%", top=40))
+    assert large[0]["height"] == pytest.approx(8 * small[0]["height"], abs=1)
+
+
+def test_a_histogram_shades_its_band_and_marks_its_middle() -> None:
+    root = svg_of(charts.histogram([1, 1, 1, 1], [0, 1, 2, 3, 4], "seconds", "%", band=(1, 3), mark=2))
+    band = next(rect for rect in root.findall("rect") if rect.attrib["class"] == "band")
+    mark = next(path for path in root.findall("path") if path.attrib["class"] == "mark")
+    left, width = float(band.attrib["x"]), float(band.attrib["width"])
+    assert float(mark.attrib["d"].split()[0][1:]) == pytest.approx(left + width / 2, abs=0.2)
+    axis = next(line for line in root.findall("line") if line.get("class") == "axis")
+    assert width == pytest.approx((float(axis.attrib["x2"]) - float(axis.attrib["x1"])) / 2, abs=0.2)
+
+
+@pytest.mark.parametrize(("heights", "edges"), [([], [0]), ([1, 2], [0, 1]), ([1], [0, 1, 2])])
+def test_a_histogram_whose_edges_do_not_fit_is_refused(heights: list[float], edges: list[float]) -> None:
+    with pytest.raises(ValueError, match="cannot have"):
+        charts.histogram(heights, edges, "seconds", "%")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from world2act_core.errors import ContractError
 from world2act_core.skills.journal import Record
-from world2act_core.skills.thumbnails import OF_A_DISCARD, OF_A_TASK, clip_thumbnails, wants_thumbnails
+from world2act_core.skills.thumbnails import MOST_KEPT, OF_A_DISCARD, OF_A_TASK, clip_thumbnails, wants_thumbnails
 from world2act_core.types import Array, Episode, Skill
 
 
@@ -124,6 +124,13 @@ def test_the_first_of_each_task_and_of_each_cause_of_discard_are_chosen() -> Non
     assert names == [f"{task}{i}" for i in range(OF_A_TASK) for task in "ab"] + [
         f"{why}{i}" for i in range(OF_A_DISCARD) for why in ("few", "many")
     ]
+
+
+def test_a_dataset_of_thousands_of_instructions_gets_a_bounded_number() -> None:
+    shown = [replace(record(f"{i}", f"task {i}"), thumbnails=("a.jpg", "b.jpg")) for i in range(MOST_KEPT)]
+    assert wants_thumbnails(record("new", "another task"), shown[:-1])
+    assert not wants_thumbnails(record("new", "another task"), shown)
+    assert wants_thumbnails(record("new", "another task", "few"), shown)
 
 
 def test_a_resumed_build_chooses_the_same_episodes() -> None:

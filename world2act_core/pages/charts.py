@@ -18,6 +18,7 @@ from world2act_core.types import Array
 SERIES_COLOURS = 6
 _WIDTH, _HEIGHT = 520, 290
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 12, 46
+_DEEP = _HEIGHT - _TOP - _BOTTOM  # of the plotting area
 _MOST_POINTS = 600
 _NOISY_FROM = 200  # longer series are drawn faintly, with their running mean on top
 
@@ -52,6 +53,54 @@ def line_chart(
     label = escape(f"{ylabel} over {xlabel}: {', '.join(series)}", quote=True)
     svg = f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">{"".join(marks)}</svg>'
     return legend + svg
+
+
+def histogram(
+    heights: npt.ArrayLike,
+    edges: npt.ArrayLike,
+    xlabel: str,
+    ylabel: str,
+    *,
+    top: float | None = None,
+    band: tuple[float, float] | None = None,
+    mark: float | None = None,
+    css: str = "s0",
+) -> str:
+    """Bars over one pair of axes.
+
+    Args:
+        heights: ``(N,)`` of the bars, finite and not negative.
+        edges: ``(N + 1,)`` of the bins, increasing.
+        top: highest value of the y axis; None takes the highest bar. Give several charts the same to compare them.
+        band: a range of x that is shaded.
+        mark: an x at which a line stands.
+        css: class of the bars' colour, ``s0`` .. ``s5``.
+
+    Raises:
+        ValueError: no bars, or the numbers of bars and edges do not fit.
+    """
+    bars, bins = np.asarray(heights, np.float64), np.asarray(edges, np.float64)
+    if not len(bars) or len(bins) != len(bars) + 1:
+        raise ValueError(f"a histogram of {len(bars)} bars cannot have {len(bins)} edges")
+    x_range = (float(bins[0]), float(bins[-1]))
+    y_ticks = _ticks(0.0, max(float(bars.max()), top or 0.0))
+    scale = _Scale(x_range, (0.0, y_ticks[-1]))
+    marks = []
+    if band is not None:
+        left, right = scale.x(band[0]), scale.x(band[1])
+        marks.append(f'<rect class="band" x="{left:.1f}" y="{_TOP}" width="{right - left:.1f}" height="{_DEEP}"/>')
+    x_ticks = [tick for tick in _ticks(*x_range) if x_range[0] <= tick <= x_range[1]]
+    marks += _axes(scale, x_ticks, y_ticks, xlabel, ylabel, log_y=False)
+    for low, high, height in zip(bins[:-1], bins[1:], bars, strict=True):
+        x, y = scale.x(low), scale.y(height)
+        marks.append(
+            f'<rect class="bar {css}" x="{x + 0.5:.1f}" y="{y:.1f}" width="{max(scale.x(high) - x - 1, 0.5):.1f}" '
+            f'height="{_HEIGHT - _BOTTOM - y:.1f}"/>'
+        )
+    if mark is not None:
+        marks.append(f'<path class="mark" d="M{scale.x(mark):.1f} {_TOP}v{_DEEP}"/>')
+    label = escape(f"{ylabel} over {xlabel}", quote=True)
+    return f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">{"".join(marks)}</svg>'
 
 
 class _Scale:

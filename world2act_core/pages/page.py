@@ -129,7 +129,13 @@ class Page:
         self.add_card(title, f'<div class="scroll">{table}</div>', caption)
 
     def add_table(
-        self, header: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "", caption: str = ""
+        self,
+        header: Sequence[str],
+        rows: Sequence[Sequence[object]],
+        *,
+        title: str = "",
+        caption: str = "",
+        half: bool = False,
     ) -> None:
         """A table; columns that hold only numbers are set to the right.
 
@@ -148,7 +154,7 @@ class Page:
             for row in texts
         )
         body = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
-        self.add_card(title, body, caption)
+        self.add_card(title, body, caption, half=half)
 
     def add_manifest(self, details: Mapping[str, Any], *, title: str = "How this was made") -> None:
         """What a reader needs to repeat it: name → JSON values, each folded away."""

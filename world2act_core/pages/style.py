@@ -79,6 +79,7 @@ th.number, td.number { text-align: right; white-space: nowrap; }
 .chart .line { fill: none; stroke-width: 2.2; stroke-linejoin: round; stroke-linecap: round; }
 .chart .raw { stroke-width: 1; opacity: .32; }
 .chart .bar { fill: var(--c); opacity: .5; }
+.chart .band { fill: var(--none-tint); } .chart .mark { stroke: var(--ink); stroke-width: 2; stroke-dasharray: 5 4; }
 .chart .whisker { stroke: var(--ink); stroke-width: 2; fill: none; }
 .chart .point { fill: var(--ink); }
 .s0 { --c: var(--s0); } .s1 { --c: var(--s1); } .s2 { --c: var(--s2); }

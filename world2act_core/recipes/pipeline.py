@@ -28,13 +28,15 @@ from world2act_core.residual import network as residual_network
 from world2act_core.residual import policy as residual_policy
 from world2act_core.residual import train as residual_train
 from world2act_core.runs import Run, Stage, training
-from world2act_core.simulators import control, demonstrator, libero, rendering, rollout, starts
+from world2act_core.simulators import control, libero, privileged, rendering, rollout, starts
+from world2act_core.simulators.demonstrators import deliveries, grips, pick_and_place, script
 from world2act_core.simulators.workers import WorkerPool
 from world2act_core.world_model import codec
 from world2act_core.world_model import compact as compact_world_model
 
 # What a stage's result depends on besides its configuration and inputs: a change of these sources runs it again.
-_SIMULATION: list[ModuleType] = [libero, control, rendering, starts, rollout, demonstrator, recording]
+_DEMONSTRATOR: list[ModuleType] = [privileged, script, grips, pick_and_place, deliveries]
+_SIMULATION: list[ModuleType] = [libero, control, rendering, starts, rollout, *_DEMONSTRATOR, recording]
 _BASE: list[ModuleType] = [stages, compact_policy, networks, chunks, training]
 _WORLD_MODEL: list[ModuleType] = [stages, compact_world_model, codec, chunks, training]
 _STAGE1: list[ModuleType] = [stages, adapters, losses, sampling, alignment_train, chunks, training]

@@ -20,7 +20,7 @@ from world2act_core.episodes.chunks import ChunkTable, chunk_table
 from world2act_core.episodes.writer import write_whole_bag
 from world2act_core.evaluation import Trial
 from world2act_core.policies.protocol import Policy
-from world2act_core.simulators.demonstrator import BowlOnPlateDemonstrator
+from world2act_core.simulators.demonstrators.library import demonstrator
 from world2act_core.simulators.rollout import Actor, NoisyActor, PolicyActor, rollout
 from world2act_core.simulators.starts import Start
 from world2act_core.simulators.workers import WorkerContext, WorkerPool
@@ -90,7 +90,7 @@ def _actor(job: Attempt, context: WorkerContext) -> Actor:
         policy = context.once((job.base, job.residual), lambda: _policy(job))
         actor: Actor = PolicyActor(policy)
     else:
-        actor = BowlOnPlateDemonstrator()
+        actor = demonstrator(job.start.suite, job.start.task)
     if not job.noise:
         return actor
     # Only where the gripper goes: the task needs no turning, so turns would be noise in the video as well.

@@ -87,7 +87,7 @@ class NoisyActor:
 
     Args:
         actor: who acts.
-        seed: of the noise.
+        seed: of the noise; may be the start's, whose displacements are drawn independently of it.
         scale: standard deviation in action units, a number or one a dimension ``(A,)``.
         correlation: of one step's noise with the last one's, in 0..1; 0 is white.
     """
@@ -101,7 +101,7 @@ class NoisyActor:
     def reset(self, simulator: Simulator) -> None:
         self.actor.reset(simulator)
         self._gripper = simulator.embodiment.gripper.index
-        self._rng = np.random.default_rng(self._seed)
+        self._rng = np.random.default_rng((self._seed, 1))  # a start's displacements are drawn from its bare seed
         self._noise = self._scale * self._rng.standard_normal(simulator.embodiment.action.size)
 
     def act(self, moment: Moment) -> Array:

@@ -25,6 +25,8 @@ SIZE, QUALITY = 112, 85
 """Pixels of the longer side, and of JPEG: about 3 KB an image."""
 OF_A_TASK, OF_A_DISCARD = 2, 4
 """How many episodes with the same instruction get thumbnails, and how many that were discarded for the same cause."""
+MOST_KEPT = 300
+"""Kept episodes with thumbnails in a whole dataset: it may have thousands of instructions."""
 
 
 def kind_of(record: Record) -> tuple[bool, str]:
@@ -42,7 +44,9 @@ def wants_thumbnails(record: Record, before: Sequence[Record]) -> bool:
     most, kind = OF_A_TASK if record.kept else OF_A_DISCARD, kind_of(record)
     # From the end: episodes of one task mostly follow each other, so the search is short.
     alike = islice((True for other in reversed(before) if kind_of(other) == kind), most)
-    return sum(alike) < most
+    if sum(alike) == most:
+        return False
+    return not record.kept or sum(1 for other in before if other.kept and other.thumbnails) < MOST_KEPT
 
 
 def clip_thumbnails(
@@ -55,7 +59,7 @@ def clip_thumbnails(
     Args:
         skills: the clips.
         folder: of the dataset; the files go into ``thumbnails`` there.
-        camera: whose frames; None takes the embodiment's first one, which is not on the wrist in any that ships.
+        camera: whose frames; None takes the episode's first one: a view of the scene in all embodiments that ship.
         size: pixels of the longer side at most; smaller images stay as they are.
 
     Returns:

@@ -141,9 +141,10 @@ def _known_set(features: Features, embodiment: Embodiment) -> KnownSet | None:
 
 def _match_state(feature: dict[str, Any], embodiment: Embodiment, where: str) -> tuple[StreamColumns, ...]:
     names, size = _names(feature), _size(feature)
-    spelled = _by_names(embodiment, lambda stream: state_names(stream), names)
+    spelled = _by_names(embodiment, state_names, names)
     found = spelled or _by_names(embodiment, lambda stream: list(stream.joints), names)
     if found:
+        _check_whole_streams(found, names, embodiment, where)
         return found
     streams = list(embodiment.state.values())
     ends = np.cumsum([stream.size for stream in streams])
@@ -169,6 +170,20 @@ def _by_names(
         for stream in embodiment.state.values()
         if spelling(stream) and all(bare.count(name) == 1 for name in spelling(stream))
     )
+
+
+def _check_whole_streams(
+    found: tuple[StreamColumns, ...], names: list[str], embodiment: Embodiment, where: str
+) -> None:
+    """Numbers of others may stand beside those of the contract; a stream of ours is there as a whole or not at all."""
+    taken = {number for entry in found for number in entry.numbers}
+    for number, name in enumerate(names):
+        stream = name.partition(".")[0]
+        if stream in embodiment.state and number not in taken:
+            raise ContractError(
+                f"{where}: {STATE} has {name!r} without the whole stream, {embodiment.name} calls its numbers "
+                f"{', '.join(state_names(embodiment.state[stream]))}"
+            )
 
 
 def _match_action(feature: dict[str, Any], embodiment: Embodiment, where: str) -> tuple[int, ...]:

@@ -26,8 +26,7 @@ class FileLimits:
 
     Attributes:
         data_mb, video_mb: megabytes of rows, and of one camera's video (LeRobot's own defaults).
-        seconds: of robot time. LeRobot finds frames by 32-bit seconds to 0.1 ms, which fails behind 1024 s of video.
-            It is also what a kill may cost.
+        seconds: of robot time, which bounds what a kill may cost: small videos take hours to reach 200 MB.
     """
 
     data_mb: float = 100

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from world2act_core.episodes.lerobot import layout
 from world2act_core.episodes.lerobot.statistics import Stats
+from world2act_core.episodes.lerobot.tables import UNREADABLE
 from world2act_core.errors import World2ActError
 
 Info = dict[str, Any]
@@ -91,7 +91,7 @@ def read_record_file(path: Path, total: int) -> Records:
     try:
         names = [name for name in pq.read_schema(path).names if not name.startswith("stats/")]
         rows = pq.read_table(path, columns=names, page_checksum_verification=True).to_pylist()
-    except (OSError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise World2ActError(f"{path} cannot be read: {error}") from error
     for column in ("episode_index", "length", "data/chunk_index", "data/file_index"):
         if column not in names:

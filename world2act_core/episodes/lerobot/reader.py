@@ -45,7 +45,7 @@ def iterate_lerobot(
         cameras: which to decode; None takes those that data set and contract both have.
         frame_every: take frames only at steps that are multiples of this.
         report: takes refused episodes; a damaged file of ``meta/episodes``, whose episodes are then unknown, is its
-            ``damage``. Without it the first of them is raised, after the episodes in front of it.
+            ``damage``. Without it a refused episode is raised where it stands, and damage behind all others.
 
     Raises:
         World2ActError: there is no such data set, or its ``meta`` is damaged.

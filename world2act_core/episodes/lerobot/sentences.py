@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from world2act_core.episodes.lerobot.layout import replace_file
+from world2act_core.episodes.lerobot.tables import UNREADABLE
 from world2act_core.errors import World2ActError
 
 
@@ -41,7 +42,7 @@ class Sentences:
                 pa.table({f"{self._column}_index": list(self.index.values()), self._column: list(self.index)}),
                 self._column,
             )
-            replace_file(self.path, lambda target: pq.write_table(table, target))
+            replace_file(self.path, lambda target: pq.write_table(table, target, write_page_checksum=True))
             self._stored = len(self.index)
 
 
@@ -52,14 +53,14 @@ def read_sentences(path: Path, column: str) -> list[str]:
         World2ActError: the file is missing or damaged, or has other columns.
     """
     try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
+        table = pq.read_table(path, page_checksum_verification=True)
+        # pandas keeps an index without a name in a column of its own naming.
+        texts = next((name for name in (column, "__index_level_0__") if name in table.column_names), None)
+        if texts is None or f"{column}_index" not in table.column_names:
+            raise World2ActError(f"{path} has columns {table.column_names}, expected {column} and {column}_index")
+        pairs = sorted(zip(table[f"{column}_index"].to_pylist(), table[texts].to_pylist(), strict=True))
+    except UNREADABLE as error:
         raise World2ActError(f"{path} cannot be read: {error}") from error
-    # pandas keeps an index without a name in a column of its own naming.
-    texts = next((name for name in (column, "__index_level_0__") if name in table.column_names), None)
-    if texts is None or f"{column}_index" not in table.column_names:
-        raise World2ActError(f"{path} has columns {table.column_names}, expected {column} and {column}_index")
-    pairs = sorted(zip(table[f"{column}_index"].to_pylist(), table[texts].to_pylist(), strict=True))
     if [number for number, _ in pairs] != list(range(len(pairs))):
         raise World2ActError(f"{path}: {column}_index does not count from 0 without a gap")
     return [text for _, text in pairs]

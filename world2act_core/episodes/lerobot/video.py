@@ -166,10 +166,11 @@ class VideoReader:
             self._container = av.open(str(path))
         except (av.FFmpegError, OSError) as error:
             raise World2ActError(f"{path} cannot be opened as video: {error.strerror}") from error
-        if not self._container.streams.video:
+        streams = [stream for stream in self._container.streams.video if stream.codec_context is not None]
+        if not streams:
             self._container.close()
-            raise World2ActError(f"{path} holds no video")
-        self._stream = self._container.streams.video[0]
+            raise World2ActError(f"{path} holds no video that this PyAV can decode")
+        self._stream = streams[0]
         self._stream.thread_type = "AUTO"
 
     def __enter__(self) -> VideoReader:

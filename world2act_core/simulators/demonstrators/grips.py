@@ -1,7 +1,8 @@
-"""How to take hold of things: where the hand has to be, and how it has to be turned, so that the fingers enclose them."""
+"""How to take hold of things: where the hand has to be, and how turned, so that the fingers enclose them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +16,12 @@ WIDEST = 0.066
 """Metres: what is wider does not go between the fingers, which open 8 cm, with room for error."""
 FINGERTIPS, PALM = 0.013, 0.022
 """Metres from the end effector's site down to the fingertips and up to the palm, as the gripper's geoms have it."""
+FINGERS_HALF, PALM_HALF = (0.014, 0.07), (0.038, 0.106)
+"""Metres from the site to the sides of the open fingers and of the palm: across and along the line of opening."""
+ENOUGH_ROOM = 0.01
+"""Metres between the hand and what stands beside; more is no better."""
+SLIDES = (0.0, -0.5, 0.5, -1.0, 1.0)
+"""Where a longish object may be taken, from its middle as far as its ends stick out."""
 
 
 class Grip(Protocol):
@@ -45,19 +52,21 @@ class Rim:
 
 @dataclass(frozen=True)
 class Around:
-    """The whole object is between the fingers: across a side that is narrow enough, with the least turn of the hand.
+    """The whole object is between the fingers, across a side that is narrow enough.
 
-    It follows the object's rotation, so that what has fallen over can be picked up too.
+    It follows the object's rotation, so that what has fallen over can be picked up too. Where neighbours stand in the
+    hand's way it is taken across another side or nearer to one end.
     """
 
     def pose(self, scene: Scene, body: str) -> tuple[Array, Array]:
-        box = bounding_box(scene, body)
-        upright = int(np.argmax(np.abs(box.axes[2])))
-        level = [axis for axis in range(3) if axis != upright]
-        narrow = [axis for axis in level if 2 * box.half[axis] <= WIDEST] or [min(level, key=lambda i: box.half[i])]
-        yaws = [_least_turn(float(np.arctan2(-box.axes[0, axis], box.axes[1, axis]))) for axis in narrow]
-        height = max(box.top - PALM, box.bottom + FINGERTIPS + 0.001)
-        return np.array([*box.centre[:2], height]), fingers_down(min(yaws, key=abs))
+        others = [bounding_box(scene, other) for other in scene.simulator.objects if other != body]
+
+        def preference(hold: tuple[Array, float]) -> tuple[float, float]:
+            position, yaw = hold
+            return min(_room(position, yaw, others), ENOUGH_ROOM), -abs(yaw)
+
+        position, yaw = max(_holds(bounding_box(scene, body)), key=preference)
+        return position, fingers_down(yaw)
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,33 @@ def bounding_box(scene: Scene, body: str) -> Box:
 
 
 _SIGNS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float64)
+
+
+def _holds(box: Box) -> Iterator[tuple[Array, float]]:
+    """Position and yaw of hands around the box, from its middle outwards."""
+    height = max(box.top - PALM, box.bottom + FINGERTIPS + 0.001)
+    upright = int(np.argmax(np.abs(box.axes[2])))
+    level = [axis for axis in range(3) if axis != upright]
+    narrow = [axis for axis in level if 2 * box.half[axis] <= WIDEST] or [min(level, key=lambda axis: box.half[axis])]
+    for slide in SLIDES:
+        for axis in narrow:
+            yaw = _least_turn(float(np.arctan2(-box.axes[0, axis], box.axes[1, axis])))
+            other = level[1 - level.index(axis)]
+            aside = slide * max(0.0, box.half[other] - box.half[axis]) * box.axes[:2, other]
+            yield np.array([*(box.centre[:2] + aside), height]), yaw
+
+
+def _room(position: Array, yaw: float, others: Sequence[Box]) -> float:
+    """Metres between the hand and the nearest of other things that are high enough to be in its way."""
+    directions = np.array([[np.cos(yaw), np.sin(yaw), 0.0], [-np.sin(yaw), np.cos(yaw), 0.0]])
+    room = np.inf
+    for box in others:
+        if box.top < position[2] - FINGERTIPS:
+            continue
+        hand = PALM_HALF if box.top > position[2] + PALM else FINGERS_HALF
+        gaps = np.abs(directions @ (box.centre - position)) - hand - np.abs(directions @ box.axes) @ box.half
+        room = min(room, float(gaps.max()))
+    return room
 
 
 def _least_turn(yaw: float) -> float:

@@ -6,17 +6,20 @@ from collections.abc import Callable
 from functools import partial
 
 from world2act_core.errors import World2ActError
+from world2act_core.simulators.demonstrators.chores import Chores
 from world2act_core.simulators.demonstrators.deliveries import DELIVERIES
+from world2act_core.simulators.demonstrators.fixtures import FIXTURES
 from world2act_core.simulators.demonstrators.pick_and_place import PickAndPlace
-from world2act_core.simulators.demonstrators.script import Mishaps, Script
+from world2act_core.simulators.demonstrators.script import NONE, Mishaps, Script
 
 DEMONSTRATORS: dict[tuple[str, int], Callable[[Mishaps], Script]] = {
     **{(suite, task): partial(PickAndPlace, suite, task, todo) for (suite, task), todo in DELIVERIES.items()},
+    **{(suite, task): partial(Chores, suite, task, todo) for (suite, task), todo in FIXTURES.items()},
 }
 """(suite, index of the task) → what makes its script; a subclass of ``Script`` will do."""
 
 
-def demonstrator(suite: str, task: int, mishaps: Mishaps = Mishaps()) -> Script:
+def demonstrator(suite: str, task: int, mishaps: Mishaps = NONE) -> Script:
     """The scripted demonstrator of a task, an ``Actor``.
 
     Raises:

@@ -20,7 +20,7 @@ CLOSING_STEPS, OPENING_STEPS = 12, 12
 """Control steps that the gripper takes, measured."""
 ALIGNED = 0.2
 """Radians: a move has not arrived before the hand is turned so near to where it should face."""
-PATIENCE, PROGRESS, ARM = 8, 0.001, 0.1
+PATIENCE, PROGRESS, ARM = 6, 0.001, 0.1
 """A move that gets no nearer by ``PROGRESS`` metres in so many steps has come as far as it will: the arm can stall 1 to
 2 cm short, and may be pushed about by noise. A radian still to turn counts as ``ARM`` metres to go."""
 
@@ -46,6 +46,9 @@ class Mishaps:
     drop: float = 0.0
 
 
+NONE = Mishaps()
+
+
 class Script:
     """An ``Actor`` that carries out a plan. Subclasses say what to do in ``plan``.
 
@@ -66,7 +69,7 @@ class Script:
     suite: str
     task: int
 
-    def __init__(self, mishaps: Mishaps = Mishaps()) -> None:
+    def __init__(self, mishaps: Mishaps = NONE) -> None:
         self.mishaps = mishaps
 
     def plan(self) -> Iterator[Array]:
@@ -80,7 +83,7 @@ class Script:
         ):
             raise World2ActError(f"{type(self).__name__} knows only {self.suite}/{self.task}, not {simulator.task!r}")
         self.scene = Scene(simulator)
-        self.rng = np.random.default_rng((self.mishaps.seed, 1))
+        self.rng = np.random.default_rng((self.mishaps.seed, 2))  # a start draws from its bare seed, noise from 1
         self.gripper = simulator.embodiment.gripper
         self.scale = simulator.embodiment.action.scale
         self.eef, self.orientation = np.zeros(3), FINGERS_DOWN
