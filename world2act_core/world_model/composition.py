@@ -39,7 +39,7 @@ def imagine_skills(
         ValueError: a plan is empty or holds a skill of no length, or there are not as many plans as scenes.
     """
     _check(context, plans)
-    clips = [torch.zeros(0)] * len(plans)
+    clips, context = [torch.zeros(0)] * len(plans), context.clone()
     for number in range(max(map(len, plans))):
         rows = [row for row, plan in enumerate(plans) if number < len(plan)]
         current = context[rows]
@@ -50,16 +50,18 @@ def imagine_skills(
         for row, skill, clip in zip(rows, skills, imagined, strict=True):
             part = clip[:, : skill.chunks + 1]
             clips[row] = part if not number else torch.cat([clips[row], part[:, 1:]], 1)
-        if number + 1 < max(map(len, plans)):
-            context = _ending(model, clips, context)
+            if number + 1 < len(plans[row]):
+                context[row] = _ending(model, part, context.shape[1])
     return _padded(clips)
 
 
-def _ending(model: WorldModel, clips: Sequence[torch.Tensor], context: torch.Tensor) -> torch.Tensor:
-    """The last frames of each clip, as many as the context had."""
-    seen = 1 if context.shape[1] == 1 else 2
-    ends = torch.stack([clip[:, -seen:] for clip in clips])
-    return model.decode(ends)
+def _ending(model: WorldModel, clip: torch.Tensor, frames: int) -> torch.Tensor:
+    """The last frames of a clip ``(C, T, H, W)``, which is decoded whole.
+
+    A latent of a causal video autoencoder says what has changed since those before it: decoded by itself it would be
+    taken for a first frame.
+    """
+    return model.decode(clip[None])[0, -frames:]
 
 
 def _padded(clips: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -224,9 +224,11 @@ class CosmosWorldModel:
         return frames
 
     def _check_frames(self, video: torch.Tensor) -> None:
-        size = (self.settings.height, self.settings.width, 3)
-        if video.dtype != torch.uint8 or video.ndim != 5 or video.shape[2:] != size:
-            raise ValueError(f"frames are {video.dtype} {tuple(video.shape)}, expected uint8 (B, F, {size})")
+        height, width = self.settings.height, self.settings.width
+        if video.dtype != torch.uint8 or video.ndim != 5 or video.shape[2:] != (height, width, 3):
+            raise ValueError(
+                f"frames are {video.dtype} {tuple(video.shape)}, expected uint8 (B, F, {height}, {width}, 3)"
+            )
 
     def _check_count(self, video: torch.Tensor, prompts: Sequence[str]) -> None:
         if len(video) != len(prompts):
