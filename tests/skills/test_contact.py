@@ -196,6 +196,18 @@ def test_a_recording_that_ends_in_the_grip_ends_with_a_cut_release(seen: See) ->
     assert (release.kind, release.step, release.cut) == (RELEASE, last, True)
 
 
+@either
+def test_a_hand_that_corrects_its_aim_above_an_object_touches_nothing(seen: See) -> None:
+    tape = Tape()
+    tape.move(0.1, 0, -0.17)
+    tape.move(0, 0.04, 0.08)
+    tape.move(0, 0, -0.11)
+    grasp = tape.close(0.03)
+    tape.move(0, 0.2, 0.1)
+    release = tape.open()
+    assert steps(segment(seen(tape.streams()))) == pytest.approx([grasp, release], abs=1)
+
+
 def push_plate(tape: Tape) -> int:
     """Down onto the plate, along, up: the step at which the hand leaves it."""
     tape.move(0, 0, -0.2)

@@ -66,7 +66,9 @@ class ContactSegmenter:
         cut_m = self.settings.visits.cut_m if end == streams.steps else np.inf
         visits = find_visits(path, self.settings.visits, cut_m)
         for visit in visits:
-            yield Event(EventKind.CONTACT, begin + visit.leave, begin + visit.begin)
+            to_next_grasp = np.linalg.norm(path[visit.leave] - path[-1])
+            if end == streams.steps or to_next_grasp > self.settings.cycles.same_place_m:  # else it corrects its aim
+                yield Event(EventKind.CONTACT, begin + visit.leave, begin + visit.begin)
         if begin > 0 and end == streams.steps:
             arrival = self._unfinished(path, visits[-1].leave if visits else 0)
             if arrival is not None:

@@ -54,10 +54,10 @@ class VisitSettings:
     """
 
     line_m: float = 0.008
-    approach_m: float = 0.05
+    approach_m: float = 0.08
     retreat_m: float = 0.05
     cut_m: float = 0.016
-    lift: float = 0.5
+    lift: float = 0.3
     slant: float = 0.2
     same_place_m: float = 0.3
 
@@ -103,7 +103,11 @@ def _turning_back(position: Array, corners: list[int], settings: VisitSettings, 
         if progress is distance and (back[2] > settings.lift or away[retreat, 2] < -settings.line_m / 2):
             continue
         along = away @ back
-        begin = _arrival(along, distance, corners, settings)
+        if progress is distance:
+            aside, enough = np.abs(away[:, 2]) > settings.retreat_m, settings.retreat_m
+        else:
+            aside, enough = np.zeros(len(away), bool), settings.approach_m
+        begin = _arrival(along, distance, aside, enough, corners, settings)
         if begin is not None:
             return _Turn(Visit(begin, _last_near(along, leave, retreat, settings.line_m / 2), retreat), back)
     return None
@@ -117,20 +121,23 @@ def _reaches(progress: Array, enough: float, at_end: float) -> int:
     return len(progress) - 1 if progress[-1] >= at_end else 0
 
 
-def _arrival(along: Array, distance: Array, corners: list[int], settings: VisitSettings) -> int | None:
+def _arrival(
+    along: Array, distance: Array, aside: Array, enough: float, corners: list[int], settings: VisitSettings
+) -> int | None:
     """The corner at which the hand arrived at the place of the last one, if it came from where it retreats to.
 
     Args:
         along: ``(N,)`` metres that each point lies in the direction of the retreat.
         distance: ``(N,)`` metres between each point and the place.
+        aside: ``(N,)`` whether it lies at another height, so that coming from there is no way back.
     """
     begin = corners[-1]
     for corner in reversed(corners[:-1]):
-        if along[corner] < -settings.line_m - settings.slant * distance[corner]:
+        if aside[corner] or along[corner] < -settings.line_m - settings.slant * distance[corner]:
             return None  # it had been further in before: this is no turning point
         if along[corner] <= 2 * settings.line_m:
             begin = corner
-        if along[corner] >= settings.approach_m:
+        if along[corner] >= enough:
             return begin
     return None
 
