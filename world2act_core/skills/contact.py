@@ -84,7 +84,7 @@ class ContactSegmenter:
         out = away[int(withdrawn.argmax())]
         along = away @ (out / np.linalg.norm(out))
         furthest = int(along.argmax())
-        return since + furthest if along[furthest] - along[-1] >= settings.approach_m else None
+        return since + furthest if along[furthest] - along[-1] >= settings.retreat_m else None
 
     def _only_contacts(self, streams: Streams) -> list[Event]:
         """An episode in which nothing was held: unless the hand stood still, it has done something."""
