@@ -7,9 +7,10 @@ back: where it begins to retreat, upwards or sideways, to where it had come from
 The path is first drawn as a few straight lines (Ramer 1972; Douglas and Peucker 1973), which takes out trembling,
 pauses and speed; its corners are where the hand may have turned.
 
-Why not force: few arms log it. Why not how far the motion falls short of the commands: measured in LIBERO (displacement
-a step, less what a linear filter of the last six commands predicts that was fitted to motions in the air) that is 0.8 mm
-in the air, 10 mm at a knob, 3 mm at a plate, but 0.9 mm at a drawer, which gives way. And a video has no commands.
+Why not force: few arms log it. Why not how far the motion falls short of the commands: measured in LIBERO
+(displacement a step, less what a linear filter of the last six commands predicts that was fitted to motions in the
+air) that is 0.8 mm in the air, 10 mm at a knob, 3 mm at a plate, but 0.9 mm at a drawer, which gives way. And a video
+has no commands.
 """
 
 from __future__ import annotations
