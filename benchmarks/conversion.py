@@ -1,9 +1,10 @@
 """Conversion of episodes to LeRobot v3.0: frames a second, and that memory does not grow with the data.
 
-Run: ``python -m benchmarks.conversion [--episodes 40] [--steps 80] [--size 128] [--codec av1] [--folder FOLDER]``.
+Run: ``python -m benchmarks.conversion [--episodes 80] [--steps 80] [--size 128] [--codec av1] [--folder FOLDER]``.
 It converts N and 10 N synthetic episodes, each in a process of its own, and reads them back, again in processes of
 their own. A frame is one camera's image in one row; the latest image is held between two chunks, as in our bags. Images
-have noise in them, so that they do not compress better than a camera's.
+have noise in them, so that they do not compress better than a camera's. Converting takes a little more memory until the
+first file is full (900 s of robot time, some 220 of these episodes), then no more.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def benchmark(options: argparse.Namespace, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--episodes", type=int, default=40)
+    parser.add_argument("--episodes", type=int, default=80)
     parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--size", type=int, default=128, help="rows and columns of an image")
     parser.add_argument("--codec", choices=list(CODECS), default=DEFAULT_CODEC)

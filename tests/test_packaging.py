@@ -110,7 +110,7 @@ def test_no_core_file_imports_ros(file: Path) -> None:
 
 def test_whatever_the_core_imports_is_declared() -> None:
     """A package that comes along with another today may not tomorrow."""
-    wanted = declared("libero", "robocasa", "cosmos", "realsense", "cpu", "gpu")
+    wanted = declared("libero", "robocasa", "cosmos", "language", "realsense", "cpu", "gpu")
     providers = importlib.metadata.packages_distributions()
     undeclared = {}
     for file in CORE:
@@ -124,7 +124,7 @@ def test_whatever_the_core_imports_is_declared() -> None:
 def test_the_lock_satisfies_what_set_up_installs(lock: dict[str, str]) -> None:
     from packaging.requirements import Requirement
 
-    wanted = [Requirement(text) for text in declared("ros", "libero", "dev").values()]
+    wanted = [Requirement(text) for text in declared("ros", "libero", "language", "dev").values()]
     absent = [item.name for item in wanted if normal(item.name) not in lock]
     refused = [str(item) for item in wanted if not item.specifier.contains(lock.get(normal(item.name), "0"))]
     assert (absent, refused) == ([], [])

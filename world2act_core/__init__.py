@@ -7,10 +7,11 @@ The rooms, from the ground up (a room imports only from rooms above it in this l
 ``embodiment``  one contract for a robot: cameras, state streams, action layout, rates, limits
 ``runs``        a run is a folder: stages with manifests, exact resume after a kill
 ``pages``       how results are shown: one self-contained page, charts, rates with their intervals
-``episodes``    rosbag2/MCAP in and out, synchronised to control steps
+``episodes``    rosbag2/MCAP, LeRobot v3, LIBERO and RoboCasa files, synchronised to control steps
 ``policies``    base policies behind one protocol
 ``world_model``  frame + skill prompt → imagined latents
 ``simulators``  LIBERO behind one protocol, scripted demonstrators, worker processes
+``skills``      episodes and instructions → atomic skill clips, decided by events and words that agree
 ``alignment``   Stage 1: one latent space for video latents and action chunks
 ``residual``    Stage 2: a small residual policy on a frozen base
 ``evaluation``  paired trials on fixed starts, intervals, reports

@@ -66,7 +66,9 @@ class ContactSegmenter:
         cut_m = self.settings.visits.cut_m if end == streams.steps else np.inf
         visits = find_visits(path, self.settings.visits, cut_m)
         for visit in visits:
-            yield Event(EventKind.CONTACT, begin + visit.leave, begin + visit.begin)
+            to_next_grasp = np.linalg.norm(path[visit.leave] - path[-1])
+            if end == streams.steps or to_next_grasp > self.settings.cycles.same_place_m:  # else it corrects its aim
+                yield Event(EventKind.CONTACT, begin + visit.leave, begin + visit.begin)
         if begin > 0 and end == streams.steps:
             arrival = self._unfinished(path, visits[-1].leave if visits else 0)
             if arrival is not None:
@@ -82,7 +84,7 @@ class ContactSegmenter:
         out = away[int(withdrawn.argmax())]
         along = away @ (out / np.linalg.norm(out))
         furthest = int(along.argmax())
-        return since + furthest if along[furthest] - along[-1] >= settings.approach_m else None
+        return since + furthest if along[furthest] - along[-1] >= settings.retreat_m else None
 
     def _only_contacts(self, streams: Streams) -> list[Event]:
         """An episode in which nothing was held: unless the hand stood still, it has done something."""

@@ -64,15 +64,17 @@ class CycleSettings:
         carried_m: a hand that went less far while closed has moved nothing: more than the give of a grip and the
             drift of an arm that holds still, less than the smallest deed.
         turned_rad: or that has turned less (a knob is turned on the spot).
-        same_place_m: an object lies so near to where it was let go when it is fetched again: fingers that open on the
-            way let it fall below the hand, where it may roll or tip by its own size.
-        same_width_m: held again, it keeps the fingers as far apart as before, give or take another spot on it.
+        same_place_m: an object lies so near to where it was let go when it is fetched again, for it falls below the
+            hand and may roll or tip. In 143 pairs of holds in LIBERO, dropped objects lay within 5 cm and the next
+            object 18 cm away or more.
+        same_width_m: held again, it keeps the fingers as far apart as before, give or take another spot on it: a mug
+            by its handle or its rim, 2 cm.
     """
 
     carried_m: float = 0.025
     turned_rad: float = 0.2
     same_place_m: float = 0.10
-    same_width_m: float = 0.015
+    same_width_m: float = 0.03
 
 
 def group_holds(holds: Sequence[Hold], streams: Streams, settings: CycleSettings) -> tuple[list[Cycle], Counter[str]]:

@@ -67,37 +67,49 @@ class GripperSegmenter:
             list(self._contacts(delta)), steps_in(self.settings.brief_s, streams.step_s), streams.steps
         )
         holds = [
-            Hold(begin, grasp, end, end, float(np.median(width[grasp : end + 1])), cut=delta[end] >= self.delta_m)
-            for begin, grasp, end in contacts
+            Hold(
+                begin=_beginning(delta, grasp),
+                grasp=grasp,
+                opening=end,
+                release=end,
+                width=float(np.median(width[grasp : end + 1])),
+                cut=delta[end] >= self.delta_m,
+            )
+            for grasp, end in contacts
         ]
         cycles, notes = group_holds(holds, streams, self.settings.cycles)
         notes += Counter(chatter=chatter)
         return Segmentation(tuple(event for cycle in cycles for event in cycle.events), dict(notes))
 
-    def _contacts(self, delta: Sequence[float]) -> Iterator[tuple[int, int, int]]:
-        """(last step at which the hand was free, first in contact, first out of contact or the last step)."""
-        free_below = self.settings.free * self.delta_m
-        free: int | None = 0 if delta[0] < self.delta_m else None  # a hand that starts closed has grasped nothing
-        grasp = end = None
+    def _contacts(self, delta: Sequence[float]) -> Iterator[tuple[int, int]]:
+        """(first step in contact, first step out of contact or the last one of the recording)."""
+        free = delta[0] < self.delta_m  # a hand that starts closed has grasped nothing
+        contact: tuple[int, int] | None = None
         for step, now in enumerate(delta):
-            if now >= self.delta_m and free is not None:
-                grasp, end = (step if grasp is None else grasp), step
-            elif now <= free_below:
-                if free is not None and grasp is not None and end is not None:
-                    yield free, grasp, end + 1
-                free, grasp = step, None
-        if free is not None and grasp is not None:
-            yield free, grasp, len(delta) - 1
+            if free and now >= self.delta_m:
+                contact = (contact[0] if contact else step, step)
+            elif now <= self.settings.free * self.delta_m:
+                if contact:
+                    yield contact[0], contact[1] + 1
+                free, contact = True, None
+        if contact:
+            yield contact[0], len(delta) - 1
 
 
-def _without_brief(
-    contacts: Sequence[tuple[int, int, int]], brief: int, last: int
-) -> tuple[list[tuple[int, int, int]], int]:
+def _beginning(delta: Sequence[float], grasp: int) -> int:
+    """Where the closing began that led to a grasp."""
+    step = grasp
+    while step and delta[step - 1] < delta[step]:
+        step -= 1
+    return step
+
+
+def _without_brief(contacts: Sequence[tuple[int, int]], brief: int, last: int) -> tuple[list[tuple[int, int]], int]:
     """Contacts joined over short gaps, then without short ones; and how often that was needed."""
-    joined: list[tuple[int, int, int]] = []
-    for contact in contacts:
-        if joined and contact[1] - joined[-1][2] < brief:
-            contact = (*joined.pop()[:2], contact[2])
-        joined.append(contact)
-    kept = [contact for contact in joined if contact[2] - contact[1] >= brief or contact[2] == last]
+    joined: list[tuple[int, int]] = []
+    for begin, end in contacts:
+        if joined and begin - joined[-1][1] < brief:
+            begin = joined.pop()[0]
+        joined.append((begin, end))
+    kept = [(begin, end) for begin, end in joined if end - begin >= brief or end == last]
     return kept, len(contacts) - len(kept)

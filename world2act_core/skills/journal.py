@@ -62,7 +62,7 @@ class Record:
 
 def to_line(record: Record) -> str:
     """One line of JSON, without its line feed."""
-    return json.dumps(asdict(record), ensure_ascii=False)
+    return json.dumps(asdict(record))
 
 
 def from_line(line: str) -> Record:

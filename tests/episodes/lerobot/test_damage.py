@@ -186,6 +186,16 @@ def test_a_damaged_set_is_not_continued(path: Path) -> None:
     assert len(read_set(path, report=BagReport())) == 2
 
 
+def test_a_writer_that_could_not_begin_holds_nothing(path: Path) -> None:
+    records = (path / RECORDS).read_bytes()
+    (path / RECORDS).unlink()
+    with suppress(World2ActError), LeRobotWriter(path, EMBODIMENT, codec="lossless", resume=True):
+        pass
+    (path / RECORDS).write_bytes(records)
+    with LeRobotWriter(path, EMBODIMENT, codec="lossless", resume=True) as writer:
+        assert len(writer.episode_ids) == 4
+
+
 def test_random_flips_never_end_in_a_traceback(path: Path) -> None:
     """Any byte of any file may be wrong: an episode is given, refused, or the set is refused in one sentence."""
     rng = np.random.default_rng(0)

@@ -176,6 +176,15 @@ def test_info_states_the_codec_that_the_videos_have(tmp_path: Path, codec: str, 
         assert (stream.height, stream.width) == (stated["video.height"], stated["video.width"])
 
 
+@pytest.mark.parametrize("codec", ["av1", "h264"])
+def test_new_images_are_key_frames_in_every_episode(tmp_path: Path, codec: str) -> None:
+    """Episodes of 11 rows begin at odd frames of the video too, where key frames at a fixed distance would miss."""
+    path = write_set(tmp_path / "set", *EPISODES, codec=codec)
+    with av.open(str(path / "videos/observation.images.wrist/chunk-000/file-000.mp4")) as container:
+        keys = {round(float(frame.time or 0) * 20) for frame in container.decode(video=0) if frame.key_frame}
+    assert {first + step for first in (0, 11, 22) for step in (0, 4, 8)} <= keys
+
+
 def test_skills_are_also_there_as_lerobot_0_6_reads_them(tmp_path: Path) -> None:
     path = write_set(tmp_path / "set", EPISODES[0], language_columns=True)
     rows = column(path, "language_persistent")

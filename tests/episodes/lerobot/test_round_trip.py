@@ -119,13 +119,15 @@ def test_frames_can_be_thinned(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("codec", ["av1", "h264"])
 def test_lossy_codecs_keep_images_close_and_everything_else_exact(tmp_path: Path, codec: str) -> None:
-    """Measured: av1 36.3 dB, h264 36.5 dB; colour at half resolution bounds both at the edge of the red disc."""
+    """Worst frame as measured: av1 36.2 dB, h264 36.3 dB, bounded by half-resolution colour at the disc's edge."""
     embodiment: Embodiment = small_embodiment(128, 96)
-    written = smooth_episode(embodiment, 30)
-    (read,) = read_set(write_set(tmp_path / "set", written, embodiment=embodiment, codec=codec), embodiment)
-    for name, images in written.images.items():
-        assert psnr(read.images[name], images) > 35
-    assert_equal(replace(read, images={}), replace(written, images={}))
+    episodes = [smooth_episode(embodiment, 30 + seed, seed) for seed in range(2)]
+    path = write_set(tmp_path / "set", *episodes, embodiment=embodiment, codec=codec)
+    for read, written in zip(read_set(path, embodiment), episodes, strict=True):
+        for name, images in written.images.items():
+            frames = [psnr(left, right) for left, right in zip(read.images[name], images, strict=True)]
+            assert min(frames) > 35, name
+        assert_equal(replace(read, images={}), replace(written, images={}))
 
 
 def test_the_same_episodes_give_the_same_bytes(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ class LeRobotWriter:
         self._lock: int | None = None
 
     def __enter__(self) -> LeRobotWriter:
-        with self._reporting():
+        with self._reporting(), self._dropping():
             try:
                 self.path.mkdir(parents=True, exist_ok=self._resume)
             except FileExistsError:
@@ -242,7 +242,6 @@ class LeRobotWriter:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._let_go()
             raise World2ActError(f"another process is writing to {self.path}: wait for it") from None
 
     def _let_go(self) -> None:

@@ -13,6 +13,8 @@ from world2act_core.simulators.demonstrators.stove import TurnKnob
 
 WOODEN_TOP = Drawer("wooden_cabinet_1", "top")
 WHITE_BOTTOM = Drawer("white_cabinet_1", "bottom")
+LID_KNOB = Rim(radius=0.0, height=0.08)
+"""The moka pot is taken by the knob in the middle of its lid: as if by a rim without a radius."""
 BESIDE_THE_BOWL = -0.04
 """Metres from the middle of the handle at which it is pushed: the bowl stands in front of the rest."""
 
@@ -32,6 +34,15 @@ FIXTURES: dict[tuple[str, int], tuple[Deed | Delivery, ...]] = {
     ("libero_90", 7): (OpenDrawer("open the top drawer of the cabinet", WOODEN_TOP),),
     ("libero_90", 11): (OpenDrawer("open the top drawer of the cabinet", WOODEN_TOP),),
     ("libero_90", 22): (CloseDrawer("close the bottom drawer of the cabinet", WHITE_BOTTOM, aside=BESIDE_THE_BOWL),),
+    ("libero_10", 2): (
+        TurnKnob("turn on the stove", "flat_stove_1"),
+        Delivery(
+            ("put the moka pot on the stove",),
+            "moka_pot_1",
+            LID_KNOB,
+            Place("flat_stove_1_cook_region", carry=0.08, drop=0.028, site=True),
+        ),
+    ),
     ("libero_10", 3): (
         Delivery(
             ("put the black bowl in the bottom drawer of the cabinet",),

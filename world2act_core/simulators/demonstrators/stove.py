@@ -12,15 +12,17 @@ from world2act_core.simulators.demonstrators.script import Script, fingers_down,
 from world2act_core.simulators.privileged import Scene
 from world2act_core.types import Array
 
-ON, OFF = 0.9, -0.002
+ON, OFF = 0.7, -0.002
 """Radians: LIBERO counts the stove as on from 0.5 and as off below 0, the stop being at -0.005."""
-TIP, HEIGHT = 0.032, 0.038
+TIP, HEIGHT = 0.032, 0.032
 """Metres from the knob's axis out to where its bar is pushed, and from its origin up to the end effector: the
-fingertips then cover half of the bar's side and stay clear of the hob."""
+fingertips then cover the bar's side and stay clear of the hob."""
 BESIDE, ABOVE = 0.055, 0.1
 """Metres beside the bar at which the hand stands before it pushes, and above that where it comes down."""
-PUSH, BACK, RISE = 0.03, 0.03, 0.03
-"""Metres ahead of the hand to which the controller pulls it."""
+PUSH, BACK, RISE = 0.04, 0.03, 0.03
+"""Metres ahead of the hand to which the controller pulls it: the knob is heavy, but further and the fist slips off."""
+LEAD = 0.3
+"""Radians by which the hand is turned ahead of the knob: it is stuck to the bar by friction and has to turn with it."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,6 @@ class TurnKnob(Deed):
         return scene.position(self.part) + TIP * outward + up(HEIGHT), ahead
 
     def _facing(self, scene: Scene) -> Array:
-        """Fingers one behind the other against the bar, turned with it: their friction does not let it turn alone."""
+        """Fingers one behind the other against the bar and turning with it."""
         rest = across(scene.rotation(f"{self.stove}_base")[:, 0])
-        return fingers_down(rest + scene.joint(self.part))
+        return fingers_down(rest + scene.joint(self.part) + (LEAD if self.on else -LEAD))
