@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import Cosmos2VideoToWorldPipeline
 
+from tests.world_model.finetune_scene import plain_pipeline
 from tests.world_model.tiny_cosmos import tiny_parts
 from world2act_core.world_model.cosmos.finetune.objective import (
     SIGMA_GIVEN,
@@ -161,20 +161,10 @@ def real_batch(rng: torch.Generator) -> Noised:
     return Noised(clean, noise, torch.tensor([0.5, 3.0]), torch.tensor([1, 1]), text)
 
 
-class NoGuardrail:
-    """Random weights imagine nothing that could harm anybody."""
-
-    def to(self, _: Any) -> None: ...
-
-    def check_text_safety(self, _: str) -> bool:
-        return True
-
-
 @pytest.mark.parametrize("frames, given", [(1, 1), (5, 2)])
 def test_the_network_is_trained_on_what_the_pipeline_hands_it(tmp_path: Path, frames: int, given: int) -> None:
     parts = tiny_parts(tmp_path)
-    pipeline = Cosmos2VideoToWorldPipeline(**vars(parts), safety_checker=NoGuardrail())
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline = plain_pipeline(parts)
     seen: list[dict[str, Any]] = []
     held: list[torch.Tensor] = []  # the noisy latents before each step
     parts.transformer.register_forward_pre_hook(lambda _, __, inputs: seen.append(inputs), with_kwargs=True)
@@ -205,7 +195,7 @@ def test_the_network_is_trained_on_what_the_pipeline_hands_it(tmp_path: Path, fr
         noise = (latents - clean) / sigma  # so that clean + sigma noise is what the pipeline holds
         ours = network_input(Noised(clean, noise, sigma[None], torch.tensor([given]), step["encoder_hidden_states"]))
         for name, tensor in ours.items():
-            torch.testing.assert_close(tensor, step[name], msg=lambda text, name=name: f"{name}: {text}")
+            torch.testing.assert_close(tensor, step[name], msg=f"{name} is not what the pipeline hands over")
         assert step["fps"] == FPS
     assert len(seen) == 3
     assert float(seen[0]["timestep"][0, 0, 0]) == pytest.approx(SIGMA_GIVEN, rel=1e-3)
