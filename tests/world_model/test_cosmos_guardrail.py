@@ -57,8 +57,8 @@ def test_every_prompt_is_checked_although_only_latents_are_asked_for(parts: Cosm
 
 
 def test_an_unsafe_prompt_is_refused_before_anything_is_imagined(parts: CosmosParts) -> None:
-    model, denoised = small_model(parts, checker=Strict()), list[object]()
-    hook = parts.transformer.register_forward_hook(lambda *call: denoised.append(call))
+    model, denoised = small_model(parts, checker=Strict()), list[str]()
+    hook = parts.transformer.register_forward_hook(lambda *_: denoised.append("once"))
     try:
         for ask in (
             lambda prompts: model.imagine(frames(1, batch=2), prompts, NO_CLOCK, 1),
