@@ -90,7 +90,7 @@ def build_skills(
             for record in builder.run():
                 if bar is not None:
                     bar.update()
-                    bar.set_postfix_str(f"{builder.kept} of {len(builder.records)} kept; {record.source}"[-60:])
+                    bar.set_postfix_str(f"{builder.kept} of {len(builder.records)} kept; {Path(record.source).name}")
     write_report(builder.folder)
     return summarise(builder.records)
 
