@@ -110,7 +110,7 @@ class _Builder:
 
     @property
     def kept(self) -> int:
-        return sum(record.kept for record in self.records)
+        return len(self._owner)
 
     def resume(self) -> None:
         """Take over what an earlier build left; forget episodes that went down with an unfinished file."""
