@@ -90,7 +90,7 @@ def build_skills(
             for record in builder.run():
                 if bar is not None:
                     bar.update()
-                    bar.set_postfix_str(f"{builder.kept} of {len(builder.records)} kept; {record.source}"[-60:])
+                    bar.set_postfix_str(f"{builder.kept} of {len(builder.records)} kept; {Path(record.source).name}")
     write_report(builder.folder)
     return summarise(builder.records)
 
@@ -110,7 +110,7 @@ class _Builder:
 
     @property
     def kept(self) -> int:
-        return sum(record.kept for record in self.records)
+        return len(self._owner)
 
     def resume(self) -> None:
         """Take over what an earlier build left; forget episodes that went down with an unfinished file."""
