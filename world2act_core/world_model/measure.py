@@ -41,8 +41,8 @@ def horizon_errors(model: WorldModel, table: ChunkTable, chunks: int = 8) -> Err
 
     The model is told the skills that then were carried out and how long each took, as a plan would.
     """
-    rows = [row for row in range(len(table)) if len(_followers(table, row, chunks)) == chunks]
-    return _errors(model, table, [(row, _plan(table, row, chunks)) for row in rows])
+    rows = [row for row in range(len(table)) if len(followers(table, row, chunks)) == chunks]
+    return _errors(model, table, [(row, plan_from(table, row, chunks)) for row in rows])
 
 
 def task_drift(model: WorldModel, table: ChunkTable, whole: Sequence[str] | None = None) -> ErrorCurve:
@@ -55,8 +55,8 @@ def task_drift(model: WorldModel, table: ChunkTable, whole: Sequence[str] | None
     first = [int(np.flatnonzero(table.episode == episode)[0]) for episode in range(len(table.episode_ids))]
     plans = []
     for episode, row in enumerate(first):
-        length = len(_followers(table, row, len(table)))
-        plan = _plan(table, row, length) if whole is None else [Planned(whole[episode], length)]
+        length = len(followers(table, row, len(table)))
+        plan = plan_from(table, row, length) if whole is None else [Planned(whole[episode], length)]
         plans.append((row, plan))
     return _errors(model, table, plans)
 
@@ -73,7 +73,7 @@ def imagined_and_real(
         latents, mask = imagine_skills(model, torch.from_numpy(seen), plans, [int(table.clock[row]) for row in rows])
         for (row, _), imagined, there in zip(part, latents, mask, strict=True):
             length = int(there.sum())
-            follow = _followers(table, row, length)
+            follow = followers(table, row, length)
             frames = table.frames[[int(table.before[row]), *(int(table.after[each]) for each in follow)]]
             real = model.encode(torch.from_numpy(frames)[:, None])[:, :, 0].transpose(0, 1)
             yield imagined[:, : length + 1], real
@@ -91,17 +91,17 @@ def _errors(model: WorldModel, table: ChunkTable, asked: Sequence[tuple[int, Seq
     return ErrorCurve(sums[0] / count, sums[1] / count, count)
 
 
-def _followers(table: ChunkTable, row: int, most: int) -> list[int]:
-    """The row and those that come next in the same episode without a gap, at most so many."""
+def followers(table: ChunkTable, row: int, most: int) -> list[int]:
+    """A row and those that come next in the same episode without a gap, at most so many."""
     rows = [row]
     while len(rows) < most and rows[-1] + 1 < len(table) and table.after[rows[-1]] == table.before[rows[-1] + 1]:
         rows.append(rows[-1] + 1)
     return rows
 
 
-def _plan(table: ChunkTable, row: int, chunks: int) -> list[Planned]:
+def plan_from(table: ChunkTable, row: int, chunks: int) -> list[Planned]:
     """The skills that were carried out from a row on. A skill that begins anew under the same prompt is another one."""
-    rows = _followers(table, row, chunks)
+    rows = followers(table, row, chunks)
     begun = np.cumsum([table.clock[each] == 0 for each in rows])
     parts = groupby(zip(begun, rows, strict=True), key=lambda pair: pair[0])
     plan = []
