@@ -161,15 +161,16 @@ def test_what_is_kept_is_the_average_of_the_weights(scene: tuple[Path, Path], tm
     assert any(not torch.equal(average[name], last[name]) for name in average)
 
 
-def test_the_weights_are_their_average_only_within(scene: tuple[Path, Path]) -> None:
+def test_the_weights_are_their_average_only_within() -> None:
     from diffusers.training_utils import EMAModel
 
-    weight = torch.nn.Parameter(torch.zeros(3))
-    average = EMAModel([weight], decay=0.9)
-    weight.data += 1
-    with averaged(average, [weight]):
-        assert torch.equal(weight, torch.zeros(3))
-    assert torch.equal(weight, torch.ones(3))
+    network = torch.nn.Linear(3, 1, bias=False)
+    torch.nn.init.zeros_(network.weight)
+    average = EMAModel([network.weight], decay=0.9)
+    torch.nn.init.ones_(network.weight)
+    with averaged(average, network):
+        assert torch.equal(network.weight, torch.zeros(1, 3))
+    assert torch.equal(network.weight, torch.ones(1, 3))
 
 
 def test_mixed_precision_trains_an_adapter_in_float32_over_a_base_in_bfloat16(

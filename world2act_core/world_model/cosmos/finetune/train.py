@@ -207,7 +207,7 @@ class Trainer:
 
     def _look(self, step: int) -> None:
         """Validate the averaged weights."""
-        with averaged(self.average, self.parameters):
+        with averaged(self.average, self.transformer):
             figures = self.validation.look(self.transformer, step)
         self._log({"after_steps": step, **figures})
 
@@ -224,7 +224,7 @@ class Trainer:
 
     def _finish(self) -> None:
         """Write the weights, seal the run, drop the checkpoints."""
-        with averaged(self.average, self.parameters):
+        with averaged(self.average, self.transformer):
             state = whole_weights(self.transformer)  # on a CPU these are the weights themselves, not copies
             if self.accelerator.is_main_process:
                 save_finetuned(self.run, self.accelerator.unwrap_model(self.transformer), state, self.settings)

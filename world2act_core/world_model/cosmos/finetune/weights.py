@@ -62,11 +62,12 @@ def trained(transformer: nn.Module) -> dict[str, nn.Parameter]:
 
 
 @contextmanager
-def averaged(average: Any | None, parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Within, the weights are their average (diffusers' ``EMAModel``), if one is kept."""
+def averaged(average: Any | None, network: nn.Module) -> Iterator[None]:
+    """Within, the trained weights are their average (diffusers' ``EMAModel``), if one is kept."""
     if average is None:
         yield
         return
+    parameters = list(trained(network).values())
     kept = [parameter.detach().clone() for parameter in parameters]
     average.copy_to(parameters)
     try:
@@ -74,6 +75,19 @@ def averaged(average: Any | None, parameters: list[nn.Parameter]) -> Iterator[No
     finally:
         for parameter, before in zip(parameters, kept, strict=True):
             parameter.data.copy_(before)
+        _forget_gathered(network)
+
+
+def _forget_gathered(network: nn.Module) -> None:
+    """Without this, FSDP would train the next step with the average in it.
+
+    What FSDP has gathered of the outermost module for a forward pass it keeps until the next backward pass.
+    """
+    from torch.distributed.fsdp import FSDPModule
+
+    for module in network.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
 
 
 def save_finetuned(folder: Path, transformer: Any, state: dict[str, torch.Tensor], settings: FinetuneSettings) -> None:
