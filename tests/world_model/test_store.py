@@ -271,5 +271,14 @@ def test_only_the_clip_that_is_used_is_read(tmp_path: Path) -> None:
     assert used < 8 << 20
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_only_a_few_shards_are_mapped_at_a_time(tmp_path: Path) -> None:
+    write(tmp_path, range(OPEN_SHARDS + 3), clips_a_shard=1)
+    store = LatentStore(tmp_path)
+    for key in list(store) * 2:
+        float(store[key].latents.sum())
+    assert Path("/proc/self/maps").read_text().count(str(tmp_path)) == OPEN_SHARDS
+
+
 def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -56,14 +56,20 @@ class _Shard:
     sha256: str
     keys: tuple[str, ...]
 
-    def problem(self, folder: Path) -> str | None:
-        """What a look at the file's size tells."""
+    def problem(self, folder: Path, *, hashed: bool) -> str | None:
+        """What is wrong with the file, by its size alone or also by its hash."""
         path = folder / self.file
         if not path.is_file():
-            return f"{path} is missing although {INDEX} lists it"
+            return f"{path} is missing although {INDEX} lists it: run what wrote the store again"
         if path.stat().st_size != self.bytes:
-            return f"{path} is damaged ({path.stat().st_size} bytes instead of {self.bytes})"
+            return f"{path} is damaged ({path.stat().st_size} bytes instead of {self.bytes}): {_MEND}"
+        if hashed and file_digest(path) != self.sha256:
+            return f"{path} is damaged (its SHA-256 is not the one in {INDEX}): {_MEND}"
         return None
+
+    def require(self, folder: Path, *, hashed: bool = False) -> None:
+        if (problem := self.problem(folder, hashed=hashed)) is not None:
+            raise RunError(problem)
 
 
 class LatentStore(Mapping[str, StoredClip]):
@@ -91,7 +97,7 @@ class LatentStore(Mapping[str, StoredClip]):
         self._unchecked = {shard.file for shard in self._shards} if check else set()
         self._open: OrderedDict[str, tuple[Any, list[dict[str, Any]]]] = OrderedDict()
         for shard in self._shards:
-            _raise_if(shard.problem(folder))
+            shard.require(folder)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -109,22 +115,16 @@ class LatentStore(Mapping[str, StoredClip]):
 
     def verify(self) -> list[str]:
         """Read every shard and compare its hash; one sentence for each that is missing or damaged."""
-        return [problem for shard in self._shards if (problem := self._wrong(shard)) is not None]
-
-    def _wrong(self, shard: _Shard) -> str | None:
-        problem = shard.problem(self.folder)
-        if problem is None and file_digest(self.folder / shard.file) != shard.sha256:
-            problem = f"{self.folder / shard.file} is damaged (its SHA-256 is not the one in {INDEX})"
-        return None if problem is None else f"{problem}: {_MEND}"
+        return [problem for shard in self._shards if (problem := shard.problem(self.folder, hashed=True)) is not None]
 
     def _opened(self, shard: _Shard) -> tuple[Any, list[dict[str, Any]]]:
         if shard.file not in self._open:
-            _raise_if(self._wrong(shard) if shard.file in self._unchecked else shard.problem(self.folder))
+            shard.require(self.folder, hashed=shard.file in self._unchecked)
+            self._unchecked.discard(shard.file)
+            while len(self._open) >= OPEN_SHARDS:
+                self._open.popitem(last=False)
             file, header = open_shard(self.folder / shard.file)
             self._open[shard.file] = file, [meta for _, meta in json.loads(header["clips"])]
-            self._unchecked.discard(shard.file)
-            if len(self._open) > OPEN_SHARDS:
-                self._open.popitem(last=False)
         self._open.move_to_end(shard.file)
         return self._open[shard.file]
 
@@ -205,8 +205,8 @@ class LatentWriter:
     def _write(self) -> None:
         if not self._filling:
             return
-        numbers = [int(shard.file.split("-")[1].split(".")[0]) for shard in self._shards]
-        path = self.folder / f"latents-{max(numbers, default=-1) + 1:06d}.safetensors"
+        number = max((int(shard.file[len("latents-") : -len(".safetensors")]) + 1 for shard in self._shards), default=0)
+        path = self.folder / f"latents-{number:06d}.safetensors"
         clips = [[key, meta] for key, (_, meta) in self._filling.items()]
         tensors = {str(number): tensor for number, (tensor, _) in enumerate(self._filling.values())}
         write_shard(path, tensors, {"identity": json.dumps(self._identity), "clips": json.dumps(clips)})
@@ -229,7 +229,7 @@ class LatentWriter:
         paths = sorted(self.folder.glob("latents-*.safetensors"))
         shards = [shard for shard in shards if self.folder / shard.file in paths]
         for shard in shards:
-            _raise_if(shard.problem(self.folder))
+            shard.require(self.folder)
         known = {shard.file for shard in shards}
         shards += [self._found(path) for path in paths if path.name not in known]
         self._write_index(shards)
@@ -284,7 +284,7 @@ def _read_index(folder: Path) -> tuple[dict[str, Any], list[_Shard]]:
         return raw["identity"], shards
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(
-            f"{path} is damaged ({error!r}): delete it and run what wrote the store again, which takes it from the shards"
+            f"{path} is damaged ({error!r}): delete it and run what wrote the store again, which reads the shards"
         ) from error
 
 
@@ -301,11 +301,6 @@ def _same(folder: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
     if theirs != ours:
         differ = sorted(name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name))
         raise RunError(f"{folder} holds latents that were made with another {', '.join(differ)}: name another folder")
-
-
-def _raise_if(problem: str | None) -> None:
-    if problem is not None:
-        raise RunError(problem if _MEND in problem else f"{problem}: {_MEND}")
 
 
 def _locked(folder: Path) -> int:
