@@ -261,8 +261,11 @@ def write_shard(path: Path, tensors: dict[str, torch.Tensor], header: dict[str, 
         os.close(folder)
 
 
-def open_shard(path: Path) -> tuple[Any, dict[str, str]]:
+def open_shard(path: Path, mend: str = _MEND) -> tuple[Any, dict[str, str]]:
     """Map a safetensors file; the open file and the words in its header.
+
+    Args:
+        mend: what to do about a damaged one, the end of a sentence.
 
     Raises:
         RunError: it is damaged.
@@ -271,7 +274,7 @@ def open_shard(path: Path) -> tuple[Any, dict[str, str]]:
         file = safe_open(path, "pt")
         return file, file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise RunError(f"{path} is damaged ({error}): {_MEND}") from error
+        raise RunError(f"{path} is damaged ({error}): {mend}") from error
 
 
 def _read_index(folder: Path) -> tuple[dict[str, Any], list[_Shard]]:

@@ -12,25 +12,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from world2act_core.errors import RunError, World2ActError
 from world2act_core.runs.stage import write_json
 from world2act_core.types import Array, Episode
 from world2act_core.world_model.cosmos.finetune.clips import Clip, clip_frames, skill_clips
+from world2act_core.world_model.store import open_shard, write_shard
 
 INDEX = "index.json"
 CLIPS_PER_SHARD = 64
 """At 480 x 832 pixels and 93 frames a clip is 4.8 MB, a shard 300 MB."""
+_MEND = "delete it and build the cache again"
 STORED = torch.float16
 """Of normalised latents and embeddings: values around 1, so it is closer than bfloat16 at the same size."""
 
@@ -104,7 +103,7 @@ class LatentCache:
 
     def _tensor(self, shard: str, name: str) -> torch.Tensor:
         if shard not in self._open:
-            self._open[shard] = safe_open(self.folder / shard, "pt")
+            self._open[shard], _ = open_shard(self.folder / shard, _MEND)
         return self._open[shard].get_tensor(name)
 
 
@@ -173,11 +172,8 @@ class _Shards:
 
     def _take(self, path: Path) -> None:
         """Count a shard of an earlier build."""
-        try:
-            with safe_open(path, "pt") as shard:
-                header, names = shard.metadata(), set(shard.keys())
-        except SafetensorError as error:
-            raise RunError(f"{path} is damaged ({error}): delete it and build the cache again") from error
+        shard, header = open_shard(path, _MEND)
+        names = set(shard.keys())
         if json.loads(header["identity"]) != self.encoder.identity:
             raise RunError(f"{self.folder} was made with other encoders, views or sizes: name another folder")
         self.clips |= {key: {"clip": clip, "shard": path.name} for key, clip in json.loads(header["clips"]).items()}
@@ -198,11 +194,7 @@ class _Shards:
         path = self.folder / f"clips-{self._number:05d}.safetensors"
         clips = {key: asdict(clip) for key, clip in self._filling_clips.items()}
         header = {"identity": json.dumps(self.encoder.identity), "clips": json.dumps(clips)}
-        temporary = path.with_suffix(".tmp")
-        save_file(self._filling, temporary, metadata=header)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_shard(path, self._filling, header)
         self.clips |= {key: {"clip": clip, "shard": path.name} for key, clip in clips.items()}
         self.prompts |= dict.fromkeys(set(self._filling) - set(clips), path.name)
         self._filling, self._filling_clips = {}, {}
