@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from tests.learning.scenes import EMBODIMENT, square_episode
-from world2act_core.cli import main
+from world2act_core.cli import INTERRUPTED, main
 from world2act_core.episodes import BagWriter
+from world2act_core.runs import training
 from world2act_core.types import Episode, Skill
 from world2act_core.world_model.compact import load_world_model
 from world2act_core.world_model.store import LatentStore
@@ -63,6 +64,32 @@ def test_a_finished_training_is_not_repeated(trained: Path, bag: Path, capsys: p
     before = (trained / "world_model" / "world_model.pt").stat().st_mtime_ns
     assert main(["wm", "train", str(bag), "--out", str(trained), "--steps", "30"]) == 0
     assert (trained / "world_model" / "world_model.pt").stat().st_mtime_ns == before
+
+
+def test_a_killed_training_resumes_to_the_same_model(
+    trained: Path, bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 10)
+    whole = training.Checkpointed.save
+
+    def killed(self: training.Checkpointed) -> None:
+        whole(self)
+        if self.step == 20:
+            raise KeyboardInterrupt
+
+    command = ["wm", "train", str(bag), "--out", str(tmp_path), "--steps", "30"]
+    with monkeypatch.context() as patched:
+        patched.setattr(training.Checkpointed, "save", killed)
+        assert main(command) == INTERRUPTED
+    assert main(["wm", "evaluate", str(tmp_path)]) == 2
+    assert "has not finished" in capsys.readouterr().err
+    assert main(command) == 0
+    assert "resuming" in capsys.readouterr().out
+    assert main(command) == 0
+    resumed, uninterrupted = (
+        load_world_model(folder / "world_model" / "world_model.pt").state_dict() for folder in (tmp_path, trained)
+    )
+    assert all(torch.equal(resumed[name], uninterrupted[name]) for name in uninterrupted)
 
 
 def test_evaluation_writes_page_sheet_and_film_and_prints_a_line_a_horizon(

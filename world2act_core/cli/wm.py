@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 EXAMPLES = """\
   world2act wm train runs/skills --out runs/wm
@@ -21,20 +22,19 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    layout = {"epilog": f"examples:\n{EXAMPLES}", "formatter_class": argparse.RawDescriptionHelpFormatter}
-    train = actions.add_parser("train", help="learn from videos of skills", **layout)
+    train = _action(actions, "train", "learn from videos of skills")
     train.add_argument("inputs", metavar="INPUT", nargs="+", type=Path, help="file or folder, also one that holds many")
     train.add_argument("--out", required=True, type=Path, help="folder of the model")
     train.add_argument("--steps", type=int, default=600, help="of training (default 600: minutes on two cores)")
     train.add_argument("--seed", type=int, default=0, help="default 0")
     train.add_argument("--cameras", nargs="+", help="which to see (default: those of the first episode)")
     train.add_argument("--embodiment", default="libero_panda", help="contract of the robot (default libero_panda)")
-    evaluate = actions.add_parser("evaluate", help="measure on videos it was not trained on", **layout)
+    evaluate = _action(actions, "evaluate", "measure on videos it was not trained on")
     _add_model(evaluate)
     evaluate.add_argument("inputs", metavar="INPUT", nargs="*", type=Path,
                           help="other videos than those kept from training")  # fmt: skip
     evaluate.add_argument("--out", type=Path, help="folder of the report (default DIR)")
-    imagine = actions.add_parser("imagine", help="write imagined latents of logged episodes", **layout)
+    imagine = _action(actions, "imagine", "write imagined latents of logged episodes")
     _add_model(imagine)
     imagine.add_argument("inputs", metavar="INPUT", nargs="+", type=Path, help="file or folder with episodes")
     imagine.add_argument("--out", metavar="STORE", required=True, type=Path, help="folder of the latent store")
@@ -50,6 +50,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     return {"train": _train, "evaluate": _evaluate, "imagine": _imagine}[args.action](args)
+
+
+def _action(actions: Any, name: str, said: str) -> argparse.ArgumentParser:
+    """``actions`` is what ``add_subparsers`` returned, whose type has no public name."""
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name,
+        help=said,
+        description=said.capitalize() + ".",
+        epilog=f"examples:\n{EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,10 @@ from world2act_core.world_model.scores import Example, Scores
 REPORT, SHEET, VIDEO = "report.html", "contact_sheet.png", "imagined.mp4"
 _HEADER = ("chunks ahead", "latent error below copying, %", "PSNR, dB", "of copying", "of the codec", "SSIM",
            "of copying", "of the codec")  # fmt: skip
+_TABLE_NOTE = (
+    "From every frame, told the skills that were then carried out. Pictures are compared with the recorded ones; the "
+    "codec's column is what encoding and decoding alone costs."
+)
 _GAP = 4
 _PAPER = 255
 
@@ -66,14 +70,13 @@ def write_report(folder: Path, trained: TrainedModel, scores: Scores, examples: 
             ("episodes", str(scores.episodes), "that the model was not trained on"),
         ],
     )
-    page.add_table(_HEADER, rows(scores), title="By horizon",
-                   caption="From every frame, told the skills that were then carried out. Pictures are compared with "
-                           "the recorded ones; the codec's column is what encoding and decoding alone costs.")  # fmt: skip
-    seconds = np.arange(1, scores.horizon + 1) * step_s
-    page.add_curves("Latent error", {"imagined": (seconds, scores.latent.model), "copied": (seconds, scores.latent.copy)},
-                    "seconds ahead", "mean square")  # fmt: skip
-    page.add_curves("Structural similarity", {"imagined": (seconds, scores.ssim.imagined),
-                    "copied": (seconds, scores.ssim.copied)}, "seconds ahead", "SSIM")  # fmt: skip
+    page.add_table(_HEADER, rows(scores), title="By horizon", caption=_TABLE_NOTE)
+    ahead = np.arange(1, scores.horizon + 1) * step_s
+    for title, unit, imagined, copied in (
+        ("Latent error", "mean square", scores.latent.model, scores.latent.copy),
+        ("Structural similarity", "SSIM", scores.ssim.imagined, scores.ssim.copied),
+    ):
+        page.add_curves(title, {"imagined": (ahead, imagined), "copied": (ahead, copied)}, "seconds ahead", unit)
     page.add_video("Real and imagined", film, caption="From the first frame of each episode, without looking again.")
     grid = {}
     for example in examples:

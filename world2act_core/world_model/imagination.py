@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,7 @@ def imagine_episode(
         context = seen(plan[0][1].start)[None]
         latents, _ = imagine_skills(model, torch.from_numpy(context), [skills])
         ends = np.cumsum([0, *(skill.chunks for skill in skills)])
-        parts = [latents[0][:, a : b + 1] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        parts = [latents[0][:, a : b + 1] for a, b in pairwise(ends)]
     for (index, clip), part in zip(plan, parts, strict=True):
         meta = {
             "episode": episode.episode_id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,9 +134,9 @@ def frames_from(table: ChunkTable, row: int, chunks: int) -> torch.Tensor:
 
 def _imagined(
     model: WorldModel, table: ChunkTable, rows: Sequence[int], chunks: int
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Imagined and real latents of each row, by the skills that were carried out."""
-    return list(imagined_and_real(model, table, [(row, plan_from(table, row, chunks)) for row in rows]))
+    return imagined_and_real(model, table, [(row, plan_from(table, row, chunks)) for row in rows])
 
 
 def _sensitivity(model: WorldModel, table: ChunkTable, horizon: int) -> PromptSensitivity | None:

@@ -14,7 +14,7 @@ from world2act_core.embodiment import Embodiment
 from world2act_core.episodes.chunks import ChunkTable, chunk_table
 from world2act_core.episodes.reader import BagReport
 from world2act_core.episodes.sources import find_sources, iterate_source
-from world2act_core.errors import ContractError, World2ActError
+from world2act_core.errors import World2ActError
 from world2act_core.runs.stage import file_digest
 from world2act_core.types import Episode
 
