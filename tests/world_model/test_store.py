@@ -87,9 +87,13 @@ def test_a_view_of_a_batch_in_another_precision_is_stored_as_float32(tmp_path: P
     assert torch.equal(stored, latents(1).to(torch.bfloat16).float().transpose(2, 3))
 
 
-def test_writing_to_a_clip_does_not_reach_the_file(tmp_path: Path) -> None:
+def test_changing_a_clip_does_not_change_the_file(tmp_path: Path) -> None:
     write(tmp_path, range(1))
-    LatentStore(tmp_path)["clip 0"].latents.zero_()
+    store = LatentStore(tmp_path)
+    store["clip 0"].latents.zero_()
+    store["clip 0"].meta.clear()
+    assert store["clip 0"].meta == {"number": 0}
+    assert store.verify() == []
     assert torch.equal(LatentStore(tmp_path)["clip 0"].latents, latents(0))
 
 
@@ -145,42 +149,55 @@ def test_two_writers_cannot_have_one_folder(tmp_path: Path) -> None:
 
 
 KILLED = """
-import sys, time
+import os, signal, sys
 from pathlib import Path
 from tests.world_model.test_store import CLIP_BYTES, IDENTITY, latents
 from world2act_core.world_model.store import LatentWriter
-with LatentWriter(Path(sys.argv[1]), IDENTITY, shard_bytes=2 * CLIP_BYTES) as writer:
+
+folder, moment = Path(sys.argv[1]), sys.argv[2]
+rename = os.replace
+
+def dies(now):
+    if now == moment:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def renames(part, path):
+    dies(f"before {Path(path).name}")
+    rename(part, path)
+    dies(f"after {Path(path).name}")
+
+os.replace = renames
+with LatentWriter(folder, IDENTITY, shard_bytes=2 * CLIP_BYTES) as writer:
     for number in range(5):
         writer.add(f"clip {number}", latents(number), {"number": number})
-    print("five added", flush=True)
-    time.sleep(60)
+    dies("with a shard half full")
 """
 
 
-def test_a_killed_run_keeps_its_whole_shards_and_goes_on_behind_them(tmp_path: Path) -> None:
-    run = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, cwd=os.getcwd())
-    assert run.stdout is not None and run.stdout.readline() == b"five added\n"
-    run.send_signal(signal.SIGKILL)
-    run.communicate()
+@pytest.mark.parametrize(
+    ("moment", "indexed", "kept"),
+    [
+        ("with a shard half full", 4, 4),
+        ("before latents-000001.safetensors", 2, 2),
+        ("after latents-000001.safetensors", 2, 4),  # whole, but not yet in the index
+    ],
+)
+def test_a_killed_run_keeps_its_whole_shards_and_goes_on_behind_them(
+    tmp_path: Path, moment: str, indexed: int, kept: int
+) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path), moment]
+    run = subprocess.run(command, cwd=Path(__file__).parents[2], check=False)
+    assert run.returncode == -signal.SIGKILL
     whole = {path: path.read_bytes() for path in shards(tmp_path)}
-    assert list(LatentStore(tmp_path)) == [f"clip {number}" for number in range(4)]
+    assert list(LatentStore(tmp_path)) == [f"clip {number}" for number in range(indexed)]
+    with LatentWriter(tmp_path, IDENTITY) as writer:
+        assert [writer.holds(f"clip {number}") for number in range(5)] == [number < kept for number in range(5)]
     write(tmp_path, range(7))
     store = LatentStore(tmp_path)
     assert list(store) == [f"clip {number}" for number in range(7)]
     assert all(torch.equal(store[f"clip {number}"].latents, latents(number)) for number in range(7))
     assert all(path.read_bytes() == content for path, content in whole.items())
     assert store.verify() == []
-
-
-def test_a_shard_that_a_kill_kept_out_of_the_index_is_found(tmp_path: Path) -> None:
-    write(tmp_path, range(2))
-    before = (tmp_path / INDEX).read_bytes()
-    write(tmp_path, range(4))
-    (tmp_path / INDEX).write_bytes(before)
-    (tmp_path / "latents-000002.part").write_bytes(b"half")
-    with LatentWriter(tmp_path, IDENTITY) as writer:
-        assert writer.holds("clip 3")
-    assert torch.equal(LatentStore(tmp_path)["clip 3"].latents, latents(3))
     assert not list(tmp_path.glob("*.part"))
 
 

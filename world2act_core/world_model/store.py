@@ -15,10 +15,11 @@ import json
 import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -39,7 +40,8 @@ class StoredClip:
 
     Attributes:
         meta: JSON values.
-        latents: float32 ``(C, T, H, W)``, a private view of the mapped file: writing to it does not reach the file.
+        latents: float32 ``(C, T, H, W)``, a view of the mapped file. Not to be changed in place, use ``clone()``: a change
+            does not reach the file, but the same store's next read of the clip may see it.
     """
 
     key: str
@@ -111,7 +113,7 @@ class LatentStore(Mapping[str, StoredClip]):
     def __getitem__(self, key: str) -> StoredClip:
         shard, number = self._places[key]
         file, metas = self._opened(shard)
-        return StoredClip(key, metas[number], file.get_tensor(str(number)))
+        return StoredClip(key, deepcopy(metas[number]), file.get_tensor(str(number)))
 
     def verify(self) -> list[str]:
         """Read every shard and compare its hash; one sentence for each that is missing or damaged."""
@@ -153,7 +155,7 @@ class LatentWriter:
         try:
             self._shards = self._resumed()
         except BaseException:
-            os.close(self._lock)
+            self._lock.close()
             raise
         self._keys = {key for shard in self._shards for key in shard.keys}
         self._shape = self._first_shape()
@@ -167,7 +169,7 @@ class LatentWriter:
         try:
             self._write()
         finally:
-            os.close(self._lock)
+            self._lock.close()
 
     def holds(self, key: str) -> bool:
         """Whether this run or an earlier one added the clip."""
@@ -306,12 +308,12 @@ def _same(folder: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
         raise RunError(f"{folder} holds latents that were made with another {', '.join(differ)}: name another folder")
 
 
-def _locked(folder: Path) -> int:
+def _locked(folder: Path) -> TextIO:
     """A lock on the folder that ends with the process."""
-    lock = os.open(folder, os.O_RDONLY)
+    lock = (folder / ".lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(lock)
+        lock.close()
         raise RunError(f"another process is writing latents to {folder}: wait for it, or name another folder") from None
     return lock
