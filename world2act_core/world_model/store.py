@@ -40,7 +40,7 @@ class StoredClip:
 
     Attributes:
         meta: JSON values.
-        latents: float32 ``(C, T, H, W)``, a view of the mapped file. Not to be changed in place, use ``clone()``: a change
+        latents: float32 ``(C, T, H, W)``, a view of the mapped file. ``clone()`` it to change it in place: a change
             does not reach the file, but the same store's next read of the clip may see it.
     """
 
