@@ -15,10 +15,9 @@ from tests.world_model.tiny_cosmos import save_tiny_cosmos
 from world2act_core.embodiment import load_embodiment
 from world2act_core.types import Episode, Skill
 from world2act_core.world_model.cosmos.finetune.cache import build_cache
-from world2act_core.world_model.cosmos.finetune.encoder import CosmosEncoder
+from world2act_core.world_model.cosmos.finetune.encoder import CosmosEncoder, load_encoder
 from world2act_core.world_model.cosmos.finetune.settings import FinetuneSettings
-from world2act_core.world_model.cosmos.parts import CosmosParts, load_parts
-from world2act_core.world_model.cosmos.views import tiling_of
+from world2act_core.world_model.cosmos.parts import CosmosParts
 
 SIZE = 16
 HEIGHT, WIDTH = 32, 48
@@ -32,7 +31,7 @@ QUICK = FinetuneSettings(
     ema_decay=0.9,
     lora_rank=2,
     lora_alpha=2,
-    mixed_precision="no",
+    precision="fp32",
     checkpoint_every=2,
     validate_every=3,
     validation_clips=2,
@@ -59,7 +58,7 @@ def episode(
         task="put the bowl on the plate",
         embodiment=EMBODIMENT.name,
         stamps=np.arange(steps + 1) / EMBODIMENT.control_rate_hz,
-        state={},
+        state={"eef_position": np.zeros((steps + 1, 3), np.float32)},
         actions=None,
         frame_steps=frame_steps,
         images={"agentview": images, "wrist": images[:, ::-1].copy()},
@@ -80,8 +79,8 @@ def plain_pipeline(parts: CosmosParts) -> Any:
 
 
 def tiny_encoder(weights: Path) -> CosmosEncoder:
-    parts = load_parts(weights, dtype=torch.float32, device="cpu")
-    return CosmosEncoder(parts, EMBODIMENT, tiling_of(EMBODIMENT, HEIGHT, WIDTH))
+    cpu = torch.device("cpu")
+    return load_encoder(weights, EMBODIMENT, height=HEIGHT, width=WIDTH, dtype=torch.float32, device=cpu)
 
 
 def make_scene(folder: Path, count: int = 4) -> tuple[Path, Path]:

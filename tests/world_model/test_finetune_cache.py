@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 
 from tests.world_model.finetune_scene import EMBODIMENT, HEIGHT, WIDTH, episode, episodes, plain_pipeline, tiny_encoder
-from tests.world_model.tiny_cosmos import save_tiny_cosmos
+from tests.world_model.tiny_cosmos import save_tiny_cosmos, tiny_parts
 from world2act_core.errors import ContractError, RunError, World2ActError
 from world2act_core.types import Episode, Skill
 from world2act_core.world_model.cosmos.finetune import cache as cache_module
@@ -59,17 +59,18 @@ def test_a_cached_clip_is_what_the_autoencoder_makes_of_its_tiled_frames(
         rows = clip_frames(episode(0), cached.clip)
         views = {name: images[rows] for name, images in episode(0).images.items()}
         tiled = torch.from_numpy(tiling_of(EMBODIMENT, HEIGHT, WIDTH).tile(views))
-        expected = encode_video(encoder.parts.vae, tiled[None])[0]
+        expected = encode_video(encoder.vae, tiled[None])[0]
         torch.testing.assert_close(cache.latents(cached), expected, atol=1e-3, rtol=1e-3)
         assert cache.latents(cached).shape == (16, cached.clip.latents, HEIGHT // 8, WIDTH // 8)
 
 
 @pytest.mark.parametrize("prompt", ["pick the bowl", ""])
-def test_a_cached_prompt_is_what_the_pipeline_would_embed(tmp_path: Path, encoder: CosmosEncoder, prompt: str) -> None:
-    build_cache(tmp_path, [episode(0)], encoder)
-    pipeline = plain_pipeline(encoder.parts)
-    expected, _ = pipeline.encode_prompt(prompt, do_classifier_free_guidance=False)
-    torch.testing.assert_close(LatentCache(tmp_path).text(prompt), expected[0], atol=2e-3, rtol=1e-3)
+def test_a_cached_prompt_is_what_the_pipeline_would_embed(tmp_path: Path, prompt: str) -> None:
+    parts = tiny_parts(tmp_path / "weights")
+    build_cache(tmp_path / "cache", [episode(0)], tiny_encoder(tmp_path / "weights"))
+    expected, _ = plain_pipeline(parts).encode_prompt(prompt, do_classifier_free_guidance=False)
+    cached = LatentCache(tmp_path / "cache").text(prompt)
+    torch.testing.assert_close(cached, expected[0], atol=2e-3, rtol=1e-3)
 
 
 def test_a_second_build_encodes_only_what_is_new(tmp_path: Path, encoder: CosmosEncoder) -> None:
@@ -130,8 +131,8 @@ def test_a_cache_of_other_encoders_is_refused(tmp_path: Path, encoder: CosmosEnc
 
 def test_encoders_are_told_apart_by_their_weights(tmp_path: Path, encoder: CosmosEncoder) -> None:
     other = tiny_encoder(save_tiny_cosmos(tmp_path, seed=1))
-    assert fingerprint(other.parts.vae) != fingerprint(encoder.parts.vae)
-    assert fingerprint(encoder.parts.vae) == fingerprint(encoder.parts.vae) == encoder.identity["vae"]
+    assert fingerprint(other.vae) != fingerprint(encoder.vae)
+    assert fingerprint(encoder.vae) == encoder.identity["vae"]
 
 
 def test_episodes_of_two_recordings_that_share_a_name_are_both_kept(tmp_path: Path, encoder: CosmosEncoder) -> None:
@@ -173,4 +174,6 @@ def test_an_episode_of_another_robot_is_refused(tmp_path: Path, encoder: CosmosE
 
 def test_chunks_that_do_not_fit_the_latents_are_refused(encoder: CosmosEncoder) -> None:
     with pytest.raises(ContractError, match="chunk_length = 5, but a latent of Cosmos is 4 control"):
-        CosmosEncoder(encoder.parts, replace(EMBODIMENT, chunk_length=5), encoder.tiling)
+        CosmosEncoder(
+            encoder.vae, encoder.tokenizer, encoder.text_encoder, replace(EMBODIMENT, chunk_length=5), encoder.tiling
+        )

@@ -166,7 +166,7 @@ def test_the_weights_are_their_average_only_within() -> None:
 
     network = torch.nn.Linear(3, 1, bias=False)
     torch.nn.init.zeros_(network.weight)
-    average = EMAModel([network.weight], decay=0.9)
+    average = EMAModel(network.parameters(), decay=0.9)
     torch.nn.init.ones_(network.weight)
     with averaged(average, network):
         assert torch.equal(network.weight, torch.zeros(1, 3))
@@ -177,7 +177,7 @@ def test_mixed_precision_trains_an_adapter_in_float32_over_a_base_in_bfloat16(
     scene: tuple[Path, Path], tmp_path: Path
 ) -> None:
     weights, cache = scene
-    finetune(tmp_path, cache, weights, replace(QUICK, mixed_precision="bf16"))
+    finetune(tmp_path, cache, weights, replace(QUICK, precision="bf16"))
     losses = [record["held_out_loss"] for record in read_log(tmp_path) if "held_out_loss" in record]
     assert losses[-1] < losses[1] < losses[0]
     assert {tensor.dtype for tensor in weights_of(tmp_path).values()} == {torch.float32}
@@ -211,6 +211,12 @@ def test_without_a_checker_it_is_nvidias_guardrail(
     monkeypatch.setattr("world2act_core.world_model.cosmos.guardrail.PACKAGE", "no_such_package")
     with pytest.raises(MissingExtraError, match="Cosmos runs with NVIDIA's guardrail"):
         train_module.finetune(tmp_path, scene[1], scene[0], QUICK)
+
+
+def test_without_peft_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda package: None if package == "peft" else package)
+    with pytest.raises(MissingExtraError, match=r"fine-tuning Cosmos needs peft: .* pip install 'world2act\[cosmos\]'"):
+        train_module.make_accelerator(QUICK)
 
 
 def test_the_manifest_says_what_was_trained_on_what(scene: tuple[Path, Path], runs: dict[str, Path]) -> None:
@@ -307,7 +313,7 @@ def test_a_clip_is_imagined_as_the_pipeline_imagines_it(scene: tuple[Path, Path]
     "wrong, sentence",
     [
         ({"method": "adapter"}, "method = 'adapter' must be one of lora, full"),
-        ({"mixed_precision": "fp16"}, "mixed_precision = 'fp16' must be one of bf16, no"),
+        ({"precision": "fp16"}, "precision = 'fp16' must be one of bf16, fp32"),
         ({"steps": 0}, "steps = 0 must be at least 1"),
         ({"ema_decay": 1.0}, "ema_decay = 1.0 must be at least 0 and below 1"),
         ({"batch": 3, "micro_batch": 2}, "batch = 3 must be a multiple of micro_batch = 2"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,15 @@ from world2act_core.errors import ContractError
 from world2act_core.types import Array, Episode
 from world2act_core.world_model.cosmos.finetune.clips import FRAMES_PER_LATENT
 from world2act_core.world_model.cosmos.latents import encode_video
-from world2act_core.world_model.cosmos.parts import CosmosParts
-from world2act_core.world_model.cosmos.views import Tiling
+from world2act_core.world_model.cosmos.parts import load_part
+from world2act_core.world_model.cosmos.views import Tiling, tiling_of
 
 
 class CosmosEncoder:
     """See `cache.Encoder`.
 
     Args:
-        parts: whose VAE and text encoder are used, where they are.
+        vae, tokenizer, text_encoder: parts of Cosmos, the networks where they shall work.
         embodiment: of the episodes.
         tiling: of its views.
 
@@ -33,16 +34,17 @@ class CosmosEncoder:
     text_length = 512
     """Tokens of the pipeline's prompts (its ``max_sequence_length``); what is longer is cut."""
 
-    def __init__(self, parts: CosmosParts, embodiment: Embodiment, tiling: Tiling) -> None:
+    def __init__(self, vae: Any, tokenizer: Any, text_encoder: Any, embodiment: Embodiment, tiling: Tiling) -> None:
         if embodiment.chunk_length != FRAMES_PER_LATENT:
             raise ContractError(
                 f"{embodiment.file}: chunk_length = {embodiment.chunk_length}, but a latent of Cosmos is "
                 f"{FRAMES_PER_LATENT} control steps: set chunk_length to {FRAMES_PER_LATENT}"
             )
-        self.parts, self.embodiment, self.tiling = parts, embodiment, tiling
+        self.vae, self.tokenizer, self.text_encoder = vae, tokenizer, text_encoder
+        self.embodiment, self.tiling = embodiment, tiling
         self.identity: dict[str, Any] = {
-            "vae": fingerprint(parts.vae),
-            "text_encoder": fingerprint(parts.text_encoder),
+            "vae": fingerprint(vae),
+            "text_encoder": fingerprint(text_encoder),
             "embodiment": embodiment.name,
             "control_rate_hz": embodiment.control_rate_hz,
             "height": tiling.height,
@@ -59,16 +61,32 @@ class CosmosEncoder:
         return torch.from_numpy(self.tiling.tile(views))
 
     def latents(self, frames: torch.Tensor) -> torch.Tensor:
-        return encode_video(self.parts.vae, frames[None])[0]
+        return encode_video(self.vae, frames[None])[0]
 
     @torch.no_grad()
     def text(self, prompt: str) -> torch.Tensor:
-        tokens = self.parts.tokenizer(
+        tokens = self.tokenizer(
             prompt, padding="max_length", max_length=self.text_length, truncation=True, return_tensors="pt"
-        ).to(self.parts.text_encoder.device)
+        ).to(self.text_encoder.device)
         mask = tokens.attention_mask.bool()
-        embedding = self.parts.text_encoder(tokens.input_ids, attention_mask=mask).last_hidden_state
+        embedding = self.text_encoder(tokens.input_ids, attention_mask=mask).last_hidden_state
         return (embedding * mask[..., None])[0].float().cpu()
+
+
+def load_encoder(
+    weights: str | Path,
+    embodiment: Embodiment,
+    *,
+    height: int,
+    width: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> CosmosEncoder:
+    """An encoder of a model's VAE and text encoder; errors as in ``parts.load_parts`` and `CosmosEncoder`."""
+    vae, tokenizer, text_encoder = (
+        load_part(weights, part, dtype=dtype, device=device) for part in ("vae", "tokenizer", "text_encoder")
+    )
+    return CosmosEncoder(vae, tokenizer, text_encoder, embodiment, tiling_of(embodiment, height, width))
 
 
 def fingerprint(network: nn.Module) -> str:

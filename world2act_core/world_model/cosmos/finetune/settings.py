@@ -14,7 +14,7 @@ from world2act_core.embodiment.checked import Checked, read_checked
 from world2act_core.errors import World2ActError
 
 METHODS = ("lora", "full")
-PRECISIONS = ("bf16", "no")
+PRECISIONS = ("bf16", "fp32")
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 """The attention projections of ``CosmosTransformer3DModel``."""
 
@@ -35,7 +35,7 @@ class FinetuneSettings:
         most_given: a clip is given 1 to this many first latents, each as often: 1 is one frame, 2 are five.
         high_noise: share of clips at noise levels beyond those that the sampler starts from.
         lora_rank, lora_alpha, lora_targets: of the adapter; targets are ends of module names.
-        mixed_precision: ``bf16`` or ``no``.
+        precision: ``bf16`` (what is trained stays in float32) or ``fp32``.
         checkpoint_every: steps; a kill costs at most these.
         validate_every: steps between two looks at held-out clips.
         held_out: share of the episodes that is kept for those looks, at least one episode.
@@ -59,7 +59,7 @@ class FinetuneSettings:
     lora_rank: int = 16
     lora_alpha: int = 16
     lora_targets: tuple[str, ...] = ATTENTION
-    mixed_precision: str = "bf16"
+    precision: str = "bf16"
     gradient_checkpointing: bool = True
     checkpoint_every: int = 100
     validate_every: int = 250
@@ -70,7 +70,7 @@ class FinetuneSettings:
 
     def __post_init__(self) -> None:
         """Refuse what would only fail, or be wrong, after hours."""
-        for name, allowed in (("method", METHODS), ("mixed_precision", PRECISIONS)):
+        for name, allowed in (("method", METHODS), ("precision", PRECISIONS)):
             if getattr(self, name) not in allowed:
                 raise World2ActError(f"{name} = {getattr(self, name)!r} must be one of {', '.join(allowed)}")
         for name in ("steps", "batch", "micro_batch", "checkpoint_every", "validate_every", "validation_clips",

@@ -7,6 +7,7 @@ then the average and the checkpoints, which see the weights as they are sharded.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from world2act_core.errors import RunError, World2ActError
+from world2act_core.errors import MissingExtraError, RunError, World2ActError
 from world2act_core.runs import Run, file_digest
 from world2act_core.runs.stage import versions, write_json
 from world2act_core.world_model.cosmos.finetune.batches import Draw, draw_batch, fixed_draws, load_batch, split
@@ -59,12 +60,12 @@ def finetune(
         ``run``, which ``weights.load_finetuned`` reads.
 
     Raises:
-        MissingExtraError: NVIDIA's guardrail is not installed.
+        MissingExtraError: the extra ``cosmos``, or NVIDIA's guardrail, is not installed.
         RunError: the run was started with other settings, clips or weights; the cache is unfinished.
         World2ActError: the weights are not there, settings do not suit the processes, or training diverged.
     """
     cache, accelerator = LatentCache(cache_folder), make_accelerator(settings)
-    locked = Run(run) if accelerator.is_main_process else None
+    _held = Run(run) if accelerator.is_main_process else None  # till the end nobody else works in this folder
     _claim(run, {**asdict(settings), "weights": str(weights), "clips": cache.digest}, accelerator)
     if (run / MANIFEST).exists():
         return run
@@ -80,7 +81,6 @@ def finetune(
         vae = load_part(weights, "vae", dtype=network_precision(settings), device=accelerator.device)
         screen = Screen(run / "validation", vae, guardrail, round(_fps(cache)))
     Trainer(run, cache, transformer, scheduler, screen, settings, accelerator).train()
-    del locked
     return run
 
 
@@ -88,11 +88,17 @@ def make_accelerator(settings: FinetuneSettings) -> Any:
     """Accelerate as it was configured, with this run's precision and as many micro-batches a step as the batch needs.
 
     Raises:
+        MissingExtraError: the extra ``cosmos`` is not installed.
         World2ActError: the batch cannot be shared evenly, or FSDP is configured in its first version.
     """
+    for package in ("accelerate", "diffusers", "peft"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(
+                f"fine-tuning Cosmos needs {package}: install the extra that brings it, pip install 'world2act[cosmos]'"
+            )
     from accelerate import Accelerator
 
-    accelerator = Accelerator(mixed_precision=settings.mixed_precision)
+    accelerator = Accelerator(mixed_precision="bf16" if settings.precision == "bf16" else "no")
     at_once = settings.micro_batch * accelerator.num_processes
     if settings.batch % at_once:
         raise World2ActError(
@@ -109,7 +115,7 @@ def make_accelerator(settings: FinetuneSettings) -> Any:
 
 def network_precision(settings: FinetuneSettings) -> torch.dtype:
     """What the network reads and computes in."""
-    return torch.bfloat16 if settings.mixed_precision == "bf16" else torch.float32
+    return torch.bfloat16 if settings.precision == "bf16" else torch.float32
 
 
 class Trainer:
