@@ -79,14 +79,14 @@ class Dynamics(nn.Module):
 def _coordinates(like: torch.Tensor) -> torch.Tensor:
     """Two channels that tell a convolution where it is, ``(B, 2, h, w)`` in [-1, 1]."""
     b, _, h, w = like.shape
-    ys, xs = torch.linspace(-1, 1, h), torch.linspace(-1, 1, w)
+    ys, xs = (torch.linspace(-1, 1, size, device=like.device) for size in (h, w))
     return torch.stack(torch.meshgrid(ys, xs, indexing="ij")).expand(b, 2, h, w)
 
 
 def clock_features(clock: torch.Tensor) -> torch.Tensor:
     """``(B,)`` chunks since the skill began (negative: unknown) → ``(B, 9)``."""
     known = (clock >= 0).float()[:, None]
-    phase = clock.float()[:, None] / torch.tensor([4.0, 8.0, 16.0, 32.0]) * torch.pi / 2
+    phase = clock.float()[:, None] / torch.tensor([4.0, 8.0, 16.0, 32.0], device=clock.device) * torch.pi / 2
     return torch.cat([known, known * phase.sin(), known * phase.cos()], -1)
 
 
@@ -126,7 +126,8 @@ class CompactWorldModel(nn.Module):
         self, previous: torch.Tensor, current: torch.Tensor, prompts: Sequence[str], clock: torch.Tensor, chunks: int
     ) -> torch.Tensor:
         """`imagine` from latents ``(B, C, h, w)`` one chunk ago and now."""
-        prompt, imagined = embed_prompts(prompts), [current]
+        prompt, clock = embed_prompts(prompts).to(current.device), clock.to(current.device)
+        imagined = [current]
         for ahead in range(chunks):
             time = torch.where(clock < 0, clock, clock + ahead)
             previous, current = current, self.dynamics(previous, current, prompt, time)
