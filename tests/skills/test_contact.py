@@ -271,6 +271,18 @@ def test_fingers_pushed_apart_or_together_from_outside_grasp_and_release_nothing
         assert kinds(segment(tape.streams())) == [CONTACT]
 
 
+def test_fingers_levered_apart_by_what_is_set_down_have_not_let_go() -> None:
+    tape = Tape()
+    tape.move(0, 0, -0.2)
+    grasp = tape.close(0.0035)
+    tape.move(0, 0.2, 0.1)
+    tape.squeeze(0.03)
+    tape.squeeze(0.0035)
+    tape.move(0, 0.1, 0)
+    release = tape.open()
+    assert steps(segment(tape.streams())) == pytest.approx([grasp, release], abs=1)
+
+
 @either
 @pytest.mark.parametrize("swing_below", [False, True])
 def test_a_drawer_pushed_shut_ends_where_the_hand_backs_off(swing_below: bool, seen: See) -> None:
