@@ -63,6 +63,20 @@ def test_contacts_and_gaps_of_a_tenth_of_a_second_are_chatter_and_noted() -> Non
     assert found.notes == {"chatter": 2}
 
 
+def test_a_hand_is_free_again_only_when_delta_is_well_below_what_makes_a_contact() -> None:
+    tape = Tape()
+    tape.close(0.01)
+    first = tape.step
+    tape.move(0, 0.1, 0)
+    tape.squeeze(0.045)
+    tape.wait(10)
+    tape.squeeze(0.01)
+    tape.move(0, 0.1, 0)
+    tape.open()
+    grasp, _ = segment(tape.streams()).events
+    assert grasp.step < first
+
+
 @pytest.mark.parametrize("width", [0.0, 0.04])
 def test_a_gripper_that_starts_closed_has_grasped_nothing(width: float) -> None:
     tape = Tape(width)
