@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
-from world2act_core.simulators.libero import LiberoSimulator
 from world2act_core.simulators.privileged import HAND, LEFT, RIGHT
-from world2act_core.simulators.rollout import Moment, rollout
-from world2act_core.simulators.starts import Start
 from world2act_core.skills.truth import Sighting, Witness, true_events
 from world2act_core.skills.types import Event, EventKind
 
@@ -94,26 +89,3 @@ def test_a_hold_that_the_recording_cuts_off_says_so() -> None:
     sightings = still(40)
     carry(sightings, 20, 60)
     assert true_events(watched(sightings))[-1] == Event(EventKind.RELEASE, 39, 39, cut=True)
-
-
-@pytest.fixture
-def simulator() -> Iterator[LiberoSimulator]:
-    pytest.importorskip("libero")
-    simulator = LiberoSimulator("libero_goal", 8)
-    yield simulator
-    simulator.close()
-
-
-@pytest.mark.libero
-def test_a_real_demonstration_is_one_cycle_around_the_closed_gripper(simulator: LiberoSimulator) -> None:
-    from world2act_core.simulators.demonstrators.library import demonstrator
-
-    witness = Witness(demonstrator("libero_goal", 8))
-    start = Start("libero_goal", 8, 3)
-    episode = rollout(simulator, witness, start, episode_id="e", source="d", record_images=False, extra_chunks=3)
-    witness.look(Moment(simulator, episode.steps))
-    grasp, release = true_events(witness)
-    assert (grasp.kind, release.kind) == (EventKind.GRASP, EventKind.RELEASE)
-    assert episode.actions is not None
-    closed = np.flatnonzero(episode.actions[:, 6] > 0)
-    assert closed[0] < grasp.step < release.step <= closed[-1] + 4

@@ -3,6 +3,9 @@
 Grasps and releases are where the fingers come to rest on something and where they leave it (``fingers``), however wide
 or thin that is; holds that failed are joined to those that did not (``cycles``). Between the cycles the hand may have
 pushed, turned or pressed something: that shows in where it turns back (``visits``).
+
+What it cannot see: whether a hand that turns back in the air meant to touch something; when a thing that slides on by
+itself was left; that a paper-thin object (``FingerSettings.empty_m``) is held.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ class ContactSettings:
 
 
 class ContactSegmenter:
-    """The default. Needs states only; commands make it surer."""
+    """The default. Needs states only; commands of the gripper, if there are any, can overrule its fingers."""
 
     name = "contact"
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from world2act_core.skills.cycles import CycleSettings, Hold, group_holds
-from world2act_core.skills.fingers import smooth, steps_in
+from world2act_core.skills.fingers import steps_in
 from world2act_core.skills.streams import check_streams
 from world2act_core.skills.types import Segmentation, Streams
 
@@ -32,12 +32,10 @@ class GripperSettings:
         free: of Delta; below this the hand is free again. Far enough from 1 that a trembling object is not let go,
             and from 0 that a gripper which opens just wide enough is seen to.
         brief_s: a contact or a gap that is shorter is chatter: a gripper takes longer to move.
-        median_s: spikes of the width up to half as long are removed.
     """
 
     free: float = 0.5
     brief_s: float = 0.2
-    median_s: float = 0.15
     cycles: CycleSettings = field(default_factory=CycleSettings)
 
 
@@ -61,8 +59,7 @@ class GripperSegmenter:
             ContractError: a stream holds a number that is not finite.
         """
         check_streams(streams)
-        width = smooth(streams.width, self.settings.median_s, streams.step_s)
-        delta = (streams.fully_open - width).tolist()
+        delta = (streams.fully_open - streams.width).tolist()
         contacts, chatter = _without_brief(
             list(self._contacts(delta)), steps_in(self.settings.brief_s, streams.step_s), streams.steps
         )
@@ -72,7 +69,7 @@ class GripperSegmenter:
                 grasp=grasp,
                 opening=end,
                 release=end,
-                width=float(np.median(width[grasp : end + 1])),
+                width=float(np.median(streams.width[grasp : end + 1])),
                 cut=delta[end] >= self.delta_m,
             )
             for grasp, end in contacts

@@ -52,7 +52,7 @@ NONE = Mishaps()
 class Script:
     """An ``Actor`` that carries out a plan. Subclasses say what to do in ``plan``.
 
-    ``plan`` yields actions, mostly through ``move``, ``stay`` and ``grip``, and wraps each atomic skill in
+    ``plan`` yields actions, mostly through ``move`` and ``stay``, and wraps each atomic skill in
     ``yield from self.skill(prompt, actions)``, which notes where it began and ended. After the plan the arm stays where
     it is with the gripper open.
 
@@ -77,10 +77,8 @@ class Script:
         raise NotImplementedError
 
     def reset(self, simulator: Simulator) -> None:
-        if not isinstance(simulator, LiberoSimulator) or (simulator.suite, simulator.task_index) != (
-            self.suite,
-            self.task,
-        ):
+        mine = (self.suite, self.task)
+        if not isinstance(simulator, LiberoSimulator) or (simulator.suite, simulator.task_index) != mine:
             raise World2ActError(f"{type(self).__name__} knows only {self.suite}/{self.task}, not {simulator.task!r}")
         self.scene = Scene(simulator)
         self.rng = np.random.default_rng((self.mishaps.seed, 2))  # a start draws from its bare seed, noise from 1
@@ -132,8 +130,10 @@ class Script:
             turn = float(np.linalg.norm(rotation_between(self.orientation, facing)))
             if distance <= within and turn <= ALIGNED:
                 return
-            waited = 0 if distance + ARM * turn < nearest - PROGRESS else waited + 1
-            nearest = min(nearest, distance + ARM * turn) if waited == 0 else nearest
+            if distance + ARM * turn < nearest - PROGRESS:
+                nearest, waited = distance + ARM * turn, 0
+            else:
+                waited += 1
             yield self.towards(goal, grip, facing, speed)
 
     def stay(self, grip: float, steps: int, facing: Array = FINGERS_DOWN) -> Iterator[Array]:
