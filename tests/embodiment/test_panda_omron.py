@@ -32,7 +32,3 @@ def test_the_hand_is_seen_from_the_base_and_the_base_from_the_world() -> None:
         "eef_position": "mobilebase0_center",
         "eef_orientation": "mobilebase0_center",
     }
-
-
-def test_cameras_come_in_the_order_in_which_the_world_model_tiles_them() -> None:
-    assert list(ROBOT.cameras) == ["agentview_left", "agentview_right", "wrist"]

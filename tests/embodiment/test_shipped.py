@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,25 @@ def test_libero_panda_follows_the_published_protocol() -> None:
     assert panda.action.kind == "eef_delta"
     np.testing.assert_allclose(panda.action.scale[:6], [0.05] * 3 + [0.5] * 3, rtol=1e-6)
     assert (panda.gripper.open, panda.gripper.close, panda.gripper.index) == (-1.0, 1.0, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "tiles"),
+    [
+        ("libero_panda", {"agentview": (0, 0), "wrist": (0, 1)}),
+        ("panda_omron", {"agentview_left": (0, 0), "agentview_right": (0, 1), "wrist": (1, 0)}),
+        ("franka_fr3", {"agentview": (0, 0), "wrist": (1, 0)}),
+    ],
+)
+def test_views_are_tiled_as_in_the_paper(name: str, tiles: dict[str, tuple[int, int]]) -> None:
+    """World2Act: left, right, wrist, black for RoboCasa and Franka; agent view, wrist and two black for LIBERO."""
+    assert {camera.name: camera.tile for camera in load_embodiment(name).cameras.values()} == tiles
+
+
+def test_the_upright_size_is_that_after_rotation() -> None:
+    camera = load_embodiment("franka_fr3").cameras["wrist"]
+    sizes = [replace(camera, rotation_deg=angle).upright_size for angle in (0, 90, 180, 270)]
+    assert sizes == [(480, 640), (640, 480), (480, 640), (640, 480)]
 
 
 def test_a_chunk_of_the_wrong_length_is_refused() -> None:

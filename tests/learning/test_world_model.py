@@ -19,6 +19,7 @@ from world2act_core.world_model.compact import (
     train_world_model,
 )
 from world2act_core.world_model.prompts import embed_prompts
+from world2act_core.world_model.protocol import frames_of
 
 PROMPTS = ("push right", "push down")
 CONFIG = CompactWorldModelConfig(image_size=SIZE, views=1, width=16, steps=250, batch=24)
@@ -74,7 +75,7 @@ def test_it_beats_copying_the_current_frame_on_unseen_episodes(world, unseen):
 
 
 def test_two_prompts_from_one_frame_give_two_futures_each_nearer_its_own_truth(world, unseen):
-    latents = world.encode(torch.from_numpy(unseen.frames))
+    latents = world.encode_frames(torch.from_numpy(unseen.frames))
     truth = latents[unseen.after]
     told = imagine_next(world, unseen, latents)
     swapped = tuple(PROMPTS[1 - PROMPTS.index(prompt)] for prompt in unseen.prompts)
@@ -97,20 +98,29 @@ def test_actions_are_never_read(tmp_path):
 
 
 def test_longer_imagination_feeds_its_own_prediction_back(world, unseen):
-    latents = world.encode(torch.from_numpy(unseen.frames))
+    latents = world.encode_frames(torch.from_numpy(unseen.frames))
     row = int(np.flatnonzero(unseen.clock == 1)[0])
     previous, current = latents[unseen.previous[[row]]], latents[unseen.before[[row]]]
     clock = torch.tensor([1])
-    two = world.imagine(previous, current, [unseen.prompts[row]], clock, 2)
-    assert two.shape == (1, 3, *world.latent_shape)
-    assert torch.equal(two[:, 0], current)
-    again = world.imagine(current, two[:, 1], [unseen.prompts[row]], clock + 1, 1)
-    assert torch.equal(again[:, 1], two[:, 2])
+    two = world.predict(previous, current, [unseen.prompts[row]], clock, 2)
+    assert two.shape == (1, world.latent_shape[0], 3, *world.latent_shape[1:])
+    assert torch.equal(two[:, :, 0], current)
+    again = world.predict(current, two[:, :, 1], [unseen.prompts[row]], clock + 1, 1)
+    assert torch.equal(again[:, :, 1], two[:, :, 2])
+
+
+def test_a_skill_is_imagined_from_frames_with_the_time_base_of_the_protocol(world, unseen):
+    row = int(np.flatnonzero(unseen.clock == 2)[0])
+    context = torch.from_numpy(unseen.frames[[unseen.previous[row], unseen.before[row]]])[None]
+    imagined = world.imagine(context, [unseen.prompts[row]], torch.tensor([2]), 3)
+    assert imagined.shape == (1, world.latent_shape[0], 4, *world.latent_shape[1:])
+    assert torch.equal(imagined[:, :, 0], world.encode(context)[:, :, -1])
+    assert world.decode(imagined).shape == (1, frames_of(4, world.frames_per_latent), *context.shape[2:])
 
 
 def test_it_survives_its_file(world, unseen, tmp_path):
     save_world_model(tmp_path / "model.pt", world)
-    latents = world.encode(torch.from_numpy(unseen.frames))
+    latents = world.encode_frames(torch.from_numpy(unseen.frames))
     again = load_world_model(tmp_path / "model.pt")
     assert torch.equal(imagine_next(again, unseen, latents), imagine_next(world, unseen, latents))
 

@@ -29,7 +29,7 @@ def parts():
             parameter.normal_(std=3.0)  # beyond the range of actions
     model = CompactWorldModel(CompactWorldModelConfig(image_size=SIZE, views=1, width=8)).eval()
     model.codec.fit(torch.from_numpy(table.frames))
-    torch.nn.init.normal_(model.dynamics.leave.weight, std=0.1)
+    torch.nn.init.normal_(model.dynamics.unet.conv_out.weight, std=0.1)
     alignment = Alignment(AdapterConfig(model.latent_shape)).eval()
     return table, policy, model, alignment
 
@@ -39,11 +39,11 @@ def test_it_pairs_what_the_base_does_in_range_with_what_is_imagined_from_the_sam
     data = post_training_set(*parts)
     row = 8
     image = torch.from_numpy(table.frames[table.before[[row]]])
-    before = model.encode(image)
+    before = model.encode_frames(image)
     with torch.no_grad():
         action = policy.network(to_float(image), torch.from_numpy(table.proprio[[row]]))[0]
-        previous = model.encode(torch.from_numpy(table.frames[table.previous[[row]]]))
-        imagined = model.imagine(previous, before, [table.prompts[row]], torch.tensor([table.clock[row]]), 1)[:, 1]
+        previous = model.encode_frames(torch.from_numpy(table.frames[table.previous[[row]]]))
+        imagined = model.predict(previous, before, [table.prompts[row]], torch.tensor([table.clock[row]]), 1)[:, :, 1]
         target = alignment.video(before, imagined)[0]
     assert action.abs().max() > 1
     assert torch.allclose(data.base[row], action.clamp(-1, 1), atol=1e-5)

@@ -1,6 +1,6 @@
 """The ``world2act`` command.
 
-Every module of this package is one command of the same name. It offers
+Every module of this package is one command of the same name (``_`` is ``-`` there). It offers
 
 - its docstring: the first line is the summary in ``world2act --help``, all of it the description in ``--help``;
 - ``EXAMPLES``: lines shown at the end of ``--help``;
@@ -29,7 +29,8 @@ INTERRUPTED = 130
 
 def commands() -> list[str]:
     """Names of the commands there are."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    names = (module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return sorted(name.replace("_", "-") for name in names)
 
 
 def build_parser(names: Sequence[str]) -> argparse.ArgumentParser:
@@ -42,7 +43,7 @@ def build_parser(names: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"world2act {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in names:
-        module = importlib.import_module(f"{__name__}.{name}")
+        module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
         description = (module.__doc__ or "").strip()
         command = subparsers.add_parser(
             name,

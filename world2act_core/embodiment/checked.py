@@ -102,6 +102,12 @@ class Checked:
             self.refuse(key, f"may hold only {', '.join(one_of)}")
         return value
 
+    def flag(self, key: str) -> bool:
+        value = self._get(key)
+        if not isinstance(value, bool):
+            self.refuse(key, "must be true or false")
+        return value
+
     def number(self, key: str, above: float | None = None, at_most: float | None = None) -> float:
         value = self._get(key)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):

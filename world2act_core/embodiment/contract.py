@@ -20,12 +20,16 @@ from world2act_core.types import ActionChunk, Array
 
 ACTION_KINDS = ("eef_delta", "eef_pose", "joint_delta", "joint_positions")
 POSE_FIELDS = {"position": 3, "orientation": 4}
+TILES = ((0, 0), (0, 1), (1, 0), (1, 1))
 UNITS = ("rad", "m", "quaternion_xyzw", "axis_angle", "normalised", "1")
 
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera. Images are RGB and upright after ``rotation_deg`` (counter-clockwise) was applied."""
+    """One camera. Images are RGB and upright after ``rotation_deg`` (counter-clockwise) was applied.
+
+    ``tile`` is the row and column of the camera in the 2x2 grid in which a video world model sees all views at once.
+    """
 
     name: str
     topic: str
@@ -34,6 +38,12 @@ class Camera:
     height: int
     rate_hz: float
     rotation_deg: int
+    tile: tuple[int, int]
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Rows and columns of an upright image."""
+        return (self.width, self.height) if self.rotation_deg % 180 else (self.height, self.width)
 
 
 @dataclass(frozen=True)
@@ -162,7 +172,7 @@ def _parse(raw: Checked) -> Embodiment:
     chunk_length = raw.integer("chunk_length", above=0)
     if rate % chunk_length:
         raw.refuse("chunk_length", f"does not divide control_rate_hz {rate:g}")
-    cameras = {name: _camera(name, entry, rate) for name, entry in raw.section("cameras").items()}
+    cameras = _cameras(raw.section("cameras"))
     state = {name: _stream(name, entry) for name, entry in raw.section("state").items()}
     action = _action(raw.section("action"))
     embodiment = Embodiment(
@@ -182,7 +192,18 @@ def _parse(raw: Checked) -> Embodiment:
     return embodiment
 
 
-def _camera(name: str, raw: Checked, control_rate: float) -> Camera:
+def _cameras(raw: Checked) -> dict[str, Camera]:
+    cameras: dict[str, Camera] = {}
+    for name, entry in raw.items():
+        camera = _camera(name, entry)
+        for other in cameras.values():
+            if camera.tile == other.tile:
+                entry.refuse("tile", f"is the tile of camera {other.name} already")
+        cameras[name] = camera
+    return cameras
+
+
+def _camera(name: str, raw: Checked) -> Camera:
     camera = Camera(
         name=name,
         topic=raw.text("topic"),
@@ -191,9 +212,17 @@ def _camera(name: str, raw: Checked, control_rate: float) -> Camera:
         height=raw.integer("height", above=0),
         rate_hz=raw.number("rate_hz", above=0),
         rotation_deg=raw.integer("rotation_deg", one_of=(0, 90, 180, 270)),
+        tile=_tile(raw),
     )
     raw.no_other_keys()
     return camera
+
+
+def _tile(raw: Checked) -> tuple[int, int]:
+    row, column = raw.vector("tile", 2)
+    if (row, column) not in TILES:
+        raw.refuse("tile", "must be the row and column of a 2x2 grid, each 0 or 1")
+    return int(row), int(column)
 
 
 def _stream(name: str, raw: Checked) -> StateStream:

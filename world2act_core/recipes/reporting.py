@@ -110,12 +110,17 @@ def _imagination(
         [examples[1]], embodiment, recipe.cameras, recipe.base.streams, recipe.base.image_size
     )
     ahead = min(AHEAD, len(table) - 1)
-    latents = model.encode(torch.from_numpy(table.frames))
-    first = int(table.before[1]) if len(table) > 1 else int(table.before[0])
-    prompt, clock = table.prompts[0], torch.from_numpy(table.clock[:1] + first)
-    imagined = model.imagine(latents[first - 1 : first] if first else latents[:1], latents[first : first + 1],
-                             [prompt], clock, ahead)[0]  # fmt: skip
-    frames = model.decode(imagined).numpy()
+    latents = model.encode_frames(torch.from_numpy(table.frames))
+    row = min(1, len(table) - 1)
+    first = int(table.before[row])
+    imagined = model.predict(
+        latents[table.previous[[row]]],
+        latents[[first]],
+        [table.prompts[row]],
+        torch.from_numpy(table.clock[[row]]),
+        ahead,
+    )
+    frames = model.decode(imagined)[0].numpy()
     happened = np.stack([table.frames[first + k] for k in range(ahead + 1)])
     return frames, happened, [int(examples[1].frame_steps[first + k]) for k in range(ahead + 1)]
 

@@ -85,12 +85,12 @@ class Stages:
         model = load_world_model(world_model.path(WORLD_MODEL))
         table = self._table([demonstrations, free_pairs])
         train, held_out = split_episodes(table, 0.9)
-        latents = model.encode(torch.from_numpy(train.frames))
+        latents = model.encode_frames(torch.from_numpy(train.frames))
         alignment, history = train_alignment(
             train, latents, self.recipe.stage1, self.recipe.seed, stage.scratch / "checkpoint.pt"
         )
         save_alignment(stage.path(ALIGNMENT), alignment)
-        unseen = model.encode(torch.from_numpy(held_out.frames))
+        unseen = model.encode_frames(torch.from_numpy(held_out.frames))
         metrics = {"chunks": len(train), **action_r2(alignment, held_out, unseen)}
         metrics["retrieval"] = retrieval_accuracy(alignment, held_out, unseen)
         _finish(stage, history, metrics)
@@ -203,7 +203,7 @@ def post_training_set(
     parts = zip(images.split(256), proprio.split(256), strict=True)
     base = torch.cat([policy.network(to_float(image), state) for image, state in parts])
     layout = policy.embodiment.action
-    latents = model.encode(torch.from_numpy(table.frames))
+    latents = model.encode_frames(torch.from_numpy(table.frames))
     imagined = imagine_next(model, table, latents)
     target = video_latents(alignment, latents[table.before], imagined)
     base = base.clamp(torch.from_numpy(layout.low), torch.from_numpy(layout.high))
