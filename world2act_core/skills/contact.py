@@ -64,18 +64,18 @@ class ContactSegmenter:
 
     def _contacts(self, streams: Streams, span: tuple[int, int]) -> Iterator[Event]:
         """What was done without holding anything in ``[begin, end]``, before, between or after cycles."""
-        begin, end = span
-        path = streams.position[begin : end + 1]
-        cut_m = self.settings.visits.cut_m if end == streams.steps else np.inf
-        visits = find_visits(path, self.settings.visits, cut_m)
+        (begin, end), settings = span, self.settings.visits
+        path, ends = streams.position[begin : end + 1], end == streams.steps
+        visits = find_visits(path, settings, settings.cut_m if ends else np.inf)
+        if not ends:  # a hand that turns back where it then grasps corrects its aim
+            visits = [visit for visit in visits if _apart(path, visit.leave, -1) > self.settings.cycles.same_place_m]
+        arrival = self._unfinished(path, visits[-1].leave if visits else 0) if ends and begin > 0 else None
+        if arrival is not None and visits and _apart(path, visits[-1].leave, -1) <= settings.same_place_m:
+            arrival = visits.pop().begin  # it had only swung round to what it is still at
         for visit in visits:
-            to_next_grasp = np.linalg.norm(path[visit.leave] - path[-1])
-            if end == streams.steps or to_next_grasp > self.settings.cycles.same_place_m:  # else it corrects its aim
-                yield Event(EventKind.CONTACT, begin + visit.leave, begin + visit.begin)
-        if begin > 0 and end == streams.steps:
-            arrival = self._unfinished(path, visits[-1].leave if visits else 0)
-            if arrival is not None:
-                yield self._until_rest(streams, begin + arrival)
+            yield Event(EventKind.CONTACT, begin + visit.leave, begin + visit.begin)
+        if arrival is not None:
+            yield self._until_rest(streams, begin + arrival)
 
     def _unfinished(self, path: Array, since: int) -> int | None:
         """Since when the hand has been going to something that it had not left when the recording ended."""
@@ -104,6 +104,10 @@ class ContactSegmenter:
         if streams.steps - rest < steps_in(self.settings.rest_s, streams.step_s):
             return Event(EventKind.CONTACT, streams.steps, begin, cut=True)
         return Event(EventKind.CONTACT, rest, min(begin, rest))
+
+
+def _apart(path: Array, step: int, other: int) -> float:
+    return float(np.linalg.norm(path[step] - path[other]))
 
 
 def _between(cycles: Sequence[Cycle], steps: int) -> list[tuple[int, int]]:

@@ -29,8 +29,9 @@ class FingerSettings:
         median_s: spikes of the width up to half as long are removed.
         fall_m: fingers that have come so much nearer when told so are closing: above a noise of 1 mm and the play of a
             gripper.
-        fall_untold_m: the same where commands are unknown. Open fingers that push a plate are squeezed by up to 7 mm
-            in simulation; to a soup can they travel 17.
+        fall_untold_m: the same where commands are unknown: fingers that push something are often squeezed by more
+            than that; to a soup can they travel 17 mm. Squeezed further (in LIBERO's plate by up to 24 mm) they pass
+            for a grasp.
         rise: of the way to fully open; fingers that have gone so far apart again have opened.
         rise_m: so much is an opening in any case.
         slack_m: fingers within so much of where they came to rest have not left it: noise, a yielding object.
