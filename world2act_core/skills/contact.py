@@ -71,7 +71,7 @@ class ContactSegmenter:
             visits = [visit for visit in visits if _apart(path, visit.leave, -1) > self.settings.cycles.same_place_m]
         arrival = self._unfinished(path, visits[-1].leave if visits else 0) if ends and begin > 0 else None
         if arrival is not None and visits and _apart(path, visits[-1].leave, -1) <= settings.same_place_m:
-            arrival = visits.pop().begin  # it had only swung round to what it is still at
+            arrival = visits.pop().begin  # it is still at the same thing
         for visit in visits:
             yield Event(EventKind.CONTACT, begin + visit.leave, begin + visit.begin)
         if arrival is not None:
