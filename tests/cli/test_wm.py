@@ -18,6 +18,7 @@ from world2act_core.world_model.compact import load_world_model
 from world2act_core.world_model.store import LatentStore
 
 PROMPTS = ("push right", "push down")
+STEPS = "12"
 
 
 def recorded(index: int) -> Episode:
@@ -47,7 +48,7 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("wm")
-    assert main(["wm", "train", str(bag), "--out", str(folder), "--steps", "30"]) == 0
+    assert main(["wm", "train", str(bag), "--out", str(folder), "--steps", STEPS]) == 0
     return folder
 
 
@@ -57,27 +58,27 @@ def test_training_says_what_it_kept_for_measuring_and_of_which_inputs(trained: P
     assert len(manifest["metrics"]["trained"]) == 10
     assert len(manifest["config"]["inputs_sha256"]) == 64
     assert manifest["config"]["cameras"] == ["agentview"]
-    assert load_world_model(trained / "world_model" / "world_model.pt").config.steps == 30
+    assert load_world_model(trained / "world_model" / "world_model.pt").config.steps == int(STEPS)
 
 
 def test_a_finished_training_is_not_repeated(trained: Path, bag: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (trained / "world_model" / "world_model.pt").stat().st_mtime_ns
-    assert main(["wm", "train", str(bag), "--out", str(trained), "--steps", "30"]) == 0
+    assert main(["wm", "train", str(bag), "--out", str(trained), "--steps", STEPS]) == 0
     assert (trained / "world_model" / "world_model.pt").stat().st_mtime_ns == before
 
 
 def test_a_killed_training_resumes_to_the_same_model(
     trained: Path, bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 10)
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 5)
     whole = training.Checkpointed.save
 
     def killed(self: training.Checkpointed) -> None:
         whole(self)
-        if self.step == 20:
+        if self.step == 10:
             raise KeyboardInterrupt
 
-    command = ["wm", "train", str(bag), "--out", str(tmp_path), "--steps", "30"]
+    command = ["wm", "train", str(bag), "--out", str(tmp_path), "--steps", STEPS]
     with monkeypatch.context() as patched:
         patched.setattr(training.Checkpointed, "save", killed)
         assert main(command) == INTERRUPTED

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from world2act_core.evaluation.video import Panel, encode_mp4, enlarge, side_by_side
+from world2act_core.evaluation.video import Panel, encode_mp4, side_by_side
 from world2act_core.pages.page import Page, encode_png
 from world2act_core.recipes.world_model import TrainedModel
 from world2act_core.types import Array
@@ -21,7 +21,6 @@ _TABLE_NOTE = (
     "codec's column is what encoding and decoding alone costs."
 )
 _GAP = 4
-_PAPER = 255
 
 
 def rows(scores: Scores) -> list[list[str]]:
@@ -90,11 +89,13 @@ def write_report(folder: Path, trained: TrainedModel, scores: Scores, examples: 
 
 def contact_sheet(examples: Sequence[Example]) -> Array:
     """Real above imagined for each episode, one column a chunk: ``(H, W, 3)`` uint8."""
-    bands = []
+    strips = []
     for example in examples:
-        both = [_strip(frames) for frames in (example.real, example.imagined)]
-        bands += [both[0], _blank(_GAP, both[0].shape[1]), both[1], _blank(3 * _GAP, both[0].shape[1])]
-    return np.concatenate(bands[:-1])
+        for first, frames in ((f"real: {example.episode_id}", example.real), ("imagined, +0", example.imagined)):
+            captions = [first, *(f"+{k}" for k in range(1, len(frames)))]
+            cells = [Panel(frame[None], said) for frame, said in zip(frames, captions, strict=True)]
+            strips.append(side_by_side(cells, height=2 * frames.shape[1], gap=_GAP)[0])
+    return np.concatenate(strips)
 
 
 def video(examples: Sequence[Example]) -> Array:
@@ -105,19 +106,6 @@ def video(examples: Sequence[Example]) -> Array:
         panels = [Panel(example.real, f"real: {example.episode_id}"), Panel(example.imagined, f"imagined: {said}")]
         parts.append(side_by_side(panels, hold=2))
     return np.concatenate(parts)
-
-
-def _strip(frames: Array) -> Array:
-    """Frames in a row, twice as large: ``(K, S, V S, 3)`` → ``(2 S, W, 3)``."""
-    large = enlarge(frames, 2)
-    cells = [large[0]]
-    for frame in large[1:]:
-        cells += [np.full((frame.shape[0], _GAP, 3), _PAPER, np.uint8), frame]
-    return np.concatenate(cells, axis=1)
-
-
-def _blank(height: int, width: int) -> Array:
-    return np.full((height, width, 3), _PAPER, np.uint8)
 
 
 def _obedience(scores: Scores) -> str:
