@@ -38,7 +38,7 @@ def train(folder: Path) -> dict[str, nn.Module]:
     world_config = CompactWorldModelConfig(image_size=SIZE, views=1, width=8, steps=STEPS, batch=8)
     world_model, _ = train_world_model(table, world_config, 1, folder / "world_model.pt")
 
-    latents = world_model.encode(torch.from_numpy(table.frames))
+    latents = world_model.encode_frames(torch.from_numpy(table.frames))
     config1 = Stage1Config(steps=STEPS, batch=4, length=4)
     alignment, _ = train_alignment(table, latents, config1, 2, folder / "stage1.pt")
 

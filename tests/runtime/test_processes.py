@@ -133,7 +133,8 @@ def test_ctrl_c_is_an_orderly_end(package: Path) -> None:
 
     class Interrupts(io.StringIO):
         def write(self, text: str) -> int:
-            if "here" in text:
+            # Once: what the node says while it ends may hold the word again, and would then interrupt the tests.
+            if "here" in text and "here" not in output.getvalue():
                 os.kill(os.getpid(), signal.SIGINT)
             return output.write(text)
 
