@@ -62,7 +62,8 @@ class Recipe:
     rounds: int = 3  # of Stage 2: rollouts with the newest policy, then training
 
     base: CompactConfig = field(default_factory=CompactConfig)
-    world_model: CompactWorldModelConfig = field(default_factory=CompactWorldModelConfig)
+    # Stage 2 imagines one chunk ahead of a real frame, so training need not look further; that keeps the demo short.
+    world_model: CompactWorldModelConfig = field(default_factory=lambda: CompactWorldModelConfig(steps=500, unroll=1))
     stage1: Stage1Config = field(default_factory=Stage1Config)
     residual: ResidualConfig = field(default_factory=ResidualConfig)
     stage2: Stage2Config = field(default_factory=Stage2Config)
