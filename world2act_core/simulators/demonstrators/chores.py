@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from world2act_core.simulators.demonstrators.deeds import Deed
+from world2act_core.simulators.demonstrators.deeds import Deed, InTurn
 from world2act_core.simulators.demonstrators.pick_and_place import Delivery, PickAndPlace
 from world2act_core.simulators.demonstrators.script import NONE, Mishaps
 from world2act_core.types import Array
+
+Chore = Delivery | Deed | InTurn
 
 
 class Chores(PickAndPlace):
@@ -18,7 +20,7 @@ class Chores(PickAndPlace):
         chores: what to do there.
     """
 
-    def __init__(self, suite: str, task: int, chores: Sequence[Delivery | Deed], mishaps: Mishaps = NONE) -> None:
+    def __init__(self, suite: str, task: int, chores: Sequence[Chore], mishaps: Mishaps = NONE) -> None:
         super().__init__(suite, task, (), mishaps)
         self._chores = tuple(chores)
 

@@ -14,10 +14,22 @@ from world2act_core.types import Array
 
 BAR_HEIGHT = {"top": 0.184, "middle": 0.1105, "bottom": 0.041}
 """Metres from the drawer's origin up to the middle of the bar that is its handle, as the handle's geoms have it."""
-BAR_OUT, BAR_THICK = 0.1015, 0.0155
-"""Metres from the drawer's origin out to the middle of the bar, and from its back to its front."""
-OPEN = 0.16
+BAR_OUT = 0.1015
+"""Metres from the drawer's origin out to the middle of the bar."""
+TRAVEL = 0.16
 """Metres that a drawer slides at most."""
+SHUT, OPENED = -0.001, 0.15
+"""Metres pulled out at which a drawer is shut and open: LIBERO wants less than 0 and more than 0.14."""
+ABOVE = 0.12
+"""Metres above its way in at which the hand comes down in front of the handle, over what stands there."""
+BEFORE, PUSH_LEAN = 0.04, np.radians(35)
+"""To push: metres in front of the bar's middle where it begins. The fingers point ahead, because the palm is thicker
+than they are and would meet the handles above before the drawer is shut."""
+STAND_OFF, GRASP, PULL_LEAN = 0.1, 0.004, np.radians(80)
+"""To pull: metres in front of the bar's middle before the hand goes in and where the fingers close. They are all but
+level: from above they do not fit between handle and front, nor past the handles above."""
+PUSH, PULL, BACK = 0.03, 0.04, 0.03
+"""Metres ahead of the hand to which the controller pulls it: far enough to overcome the drawer's damping."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +56,6 @@ class Drawer:
         return scene.position(self.body) + BAR_OUT * self.outward(scene) + up(BAR_HEIGHT[self.level])
 
 
-SHUT, OPENED = -0.001, 0.15
-"""Metres pulled out at which a drawer counts as shut and as open: LIBERO wants less than 0 and more than 0.14."""
-BEFORE, ABOVE = 0.04, 0.12
-"""Metres in front of the handle at which the hand stands before it pushes, and above that where it comes down."""
-LEAN = np.radians(35)
-"""Fingers ahead: the palm is thicker than they are and would meet the handles above before the drawer is shut."""
-PUSH, BACK, PULL = 0.03, 0.03, 0.04
-"""Metres ahead of the hand to which the controller pulls it: far enough to overcome the drawer's damping."""
-
-
 @dataclass(frozen=True)
 class CloseDrawer(Deed):
     """Push the handle with the fingertips.
@@ -73,7 +75,7 @@ class CloseDrawer(Deed):
         return self.drawer.body
 
     def done(self, scene: Scene) -> float:
-        return 1 - (self.drawer.pulled_out(scene) - SHUT) / OPEN
+        return 1 - (self.drawer.pulled_out(scene) - SHUT) / TRAVEL
 
     def reach(self, script: Script) -> Iterator[Array]:
         for above, within in ((ABOVE, 0.03), (0.0, 0.015)):
@@ -98,13 +100,7 @@ class CloseDrawer(Deed):
 
     def _facing(self, scene: Scene) -> Array:
         inward = -self.drawer.outward(scene)
-        return leaning(across(inward), inward, LEAN)
-
-
-REACH_LEAN = np.radians(80)
-"""Fingers all but level: from above they do not fit between handle and front, nor past the handles above."""
-STAND_OFF, GRASP = 0.1, 0.004
-"""Metres of the end effector in front of the bar's middle, before it goes in and when the fingers close."""
+        return leaning(across(inward), inward, PUSH_LEAN)
 
 
 @dataclass(frozen=True)
@@ -134,9 +130,9 @@ class OpenDrawer(Deed):
     def leave(self, script: Script) -> Array:
         return self._pull(script, script.gripper.open)
 
-    def _leave(self, script: Script) -> Iterator[Array]:
+    def let_go(self, script: Script) -> Iterator[Array]:
         yield from script.stay(script.gripper.open, OPENING_STEPS, self._facing(script.scene))
-        yield from super()._leave(script)
+        yield from super().let_go(script)
 
     def _pull(self, script: Script, grip: float) -> Array:
         bar, outward = self.drawer.bar(script.scene), self.drawer.outward(script.scene)
@@ -145,4 +141,4 @@ class OpenDrawer(Deed):
 
     def _facing(self, scene: Scene) -> Array:
         outward = self.drawer.outward(scene)
-        return leaning(across(np.cross(up(1.0), outward)), -outward, REACH_LEAN)
+        return leaning(across(np.cross(up(1.0), outward)), -outward, PULL_LEAN)

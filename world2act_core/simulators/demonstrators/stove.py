@@ -14,7 +14,7 @@ from world2act_core.types import Array
 
 ON, OFF = 0.7, -0.002
 """Radians: LIBERO counts the stove as on from 0.5 and as off below 0, the stop being at -0.005."""
-TIP, HEIGHT = 0.032, 0.032
+TIP, HEIGHT = 0.032, 0.036
 """Metres from the knob's axis out to where its bar is pushed, and from its origin up to the end effector: the
 fingertips then cover the bar's side and stay clear of the hob."""
 BESIDE, ABOVE = 0.055, 0.1
