@@ -144,6 +144,23 @@ def test_ctrl_c_is_an_orderly_end(package: Path) -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_ctrl_c_while_the_nodes_start_is_an_orderly_end_too(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CI once caught the interrupt between a node's first words and the handler that was set after its start."""
+    started: list[str] = []
+    start = GraphProcesses._start
+
+    def interrupted(self: GraphProcesses, spec: NodeSpec, parameters: Path) -> None:
+        start(self, spec, parameters)
+        started.append(spec.name)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(GraphProcesses, "_start", interrupted)
+    output = io.StringIO()
+    run_graph(Graph("g", (node("sleeper"), node("stubborn"))), output)
+    assert started == ["sleeper"]
+    assert "interrupted; ending every node" in output.getvalue()
+
+
 def test_parameters_remappings_and_namespace_reach_the_command_line(package: Path) -> None:
     spec = NodeSpec("sleeper", "n", "left", "fake", {"a": "true"}, "/p.yaml", {"arm_command": "dry_run/arm_command"})
     line = command_line(spec, Path("/x.yaml"))

@@ -83,6 +83,8 @@ class GraphProcesses:
         )
         try:
             for index, node in enumerate(self._graph.nodes):
+                if self._interrupted:
+                    break
                 self._start(node, Path(self._folder.name) / f"{index}.yaml")
         except BaseException:
             self.__exit__()
@@ -184,7 +186,9 @@ def run_graph(graph: Graph, output: IO[str] | None = None) -> int:
 
     An interrupted graph whose nodes all ended well counts as success, as it is the normal way to stop a robot.
     """
-    with GraphProcesses(graph, output) as processes, _interrupting(processes):
+    processes = GraphProcesses(graph, output)
+    # The handlers first: an interrupt between the first node's start and its handler would tear the start in two.
+    with _interrupting(processes), processes:
         return processes.wait()
 
 
