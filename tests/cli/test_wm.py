@@ -39,6 +39,16 @@ def write(path: Path, *episodes: Episode) -> Path:
     return path
 
 
+@pytest.mark.parametrize("action", ["train", "evaluate", "imagine", "cache", "finetune"])
+def test_every_action_explains_itself_with_examples_of_its_own(action: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["wm", action, "--help"])
+    assert end.value.code == 0
+    examples = capsys.readouterr().out.partition("examples:")[2]
+    assert f"wm {action} " in examples
+    assert {line.partition("wm ")[2].split()[0] for line in examples.splitlines() if " wm " in line} == {action}
+
+
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("bags") / "toy", *(recorded(index) for index in range(12)))
