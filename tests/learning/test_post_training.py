@@ -22,6 +22,7 @@ from world2act_core.residual.network import Residual, ResidualConfig
 from world2act_core.residual.policy import PostTrainedPolicy, load_residual, save_residual
 from world2act_core.residual.train import PostTrainingSet, Stage2Config, train_residual
 from world2act_core.types import Observation
+from world2act_core.world_model.chunk_latents import InMemoryLatents
 from world2act_core.world_model.codec import PatchCodec
 
 USED = torch.tensor([True, True, False, False, False, False, False])
@@ -34,7 +35,7 @@ def learned(tmp_path_factory):
     table = square_table(40)
     codec = PatchCodec(SIZE)
     codec.fit(torch.from_numpy(table.frames))
-    latents = codec.encode(torch.from_numpy(table.frames))
+    latents = InMemoryLatents(codec.encode(torch.from_numpy(table.frames)), table.before, table.after)
     config = Stage1Config(steps=250, batch=8, length=4)
     alignment, history = train_alignment(table, latents, config, 0, tmp_path_factory.mktemp("s1") / "checkpoint.pt")
     return table, latents, alignment, history
@@ -56,7 +57,7 @@ def post_training_set(learned) -> PostTrainingSet:
         images=torch.from_numpy(table.frames[table.before]),
         proprio=torch.from_numpy(table.proprio),
         base=torch.zeros(len(table), 4, 7),
-        target=video_latents(alignment, latents[table.before], latents[table.after]),
+        target=video_latents(alignment, latents, np.arange(len(table))),
         episode=torch.from_numpy(table.episode),
     )
 
@@ -104,7 +105,7 @@ def test_stage_1_reads_actions_from_unseen_video(learned):
     unseen = square_table(60).select(np.arange(40 * 6, 60 * 6))
     codec = PatchCodec(SIZE)
     codec.fit(torch.from_numpy(square_table(40).frames))
-    latents = codec.encode(torch.from_numpy(unseen.frames))
+    latents = InMemoryLatents(codec.encode(torch.from_numpy(unseen.frames)), unseen.before, unseen.after)
     assert action_r2(alignment, unseen, latents)["r2"] > 0.2
     assert retrieval_accuracy(alignment, unseen, latents) > 2 / 16  # twice what guessing gives
 

@@ -1,4 +1,4 @@
-"""``world2act wm train``, ``evaluate`` and ``imagine``: the compact world model."""
+"""``world2act wm train``, ``evaluate``, ``imagine`` and ``encode``: the compact world model."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ IMAGINE = """\
   world2act wm imagine runs/wm runs/skills --out runs/latents
   world2act wm imagine runs/wm runs/skills --out runs/from-start --from start"""
 
+ENCODE_SAID = """\
+Write the latents of the real frames of every skill of logged episodes to a latent store.
+
+The same clips as those of world2act wm imagine, as they really went: what Stage 1 pairs with actions."""
+ENCODE = """\
+  world2act wm encode runs/wm runs/skills --out runs/real-latents"""
+
 
 def add_actions(actions: Any) -> None:
     train = add_action(actions, "train", TRAIN_SAID, TRAIN, _train)
@@ -59,6 +66,10 @@ def add_actions(actions: Any) -> None:
         help="skills: again from the real frame at which each skill begins (default); start: from an episode's first "
         "frame alone, which was found too weak to learn later skills from, because errors add up",
     )
+
+    encode = add_action(actions, "encode", ENCODE_SAID, ENCODE, _encode)
+    _add_model(encode)
+    _add_episodes(encode)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -103,5 +114,14 @@ def _imagine(args: argparse.Namespace) -> int:
 
     made, there = imagine(open_trained(args.model), args.inputs, args.out, From(args.begin))
     print(f"{made} clips imagined, {there} were there already")
+    print(f"latents: {args.out}")
+    return 0
+
+
+def _encode(args: argparse.Namespace) -> int:
+    from world2act_core.recipes.world_model import encode, open_trained
+
+    made, there = encode(open_trained(args.model), args.inputs, args.out)
+    print(f"{made} clips encoded, {there} were there already")
     print(f"latents: {args.out}")
     return 0

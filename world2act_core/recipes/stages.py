@@ -25,9 +25,8 @@ from world2act_core.residual.train import PostTrainingSet, train_residual
 from world2act_core.runs import Stage
 from world2act_core.simulators.starts import Start
 from world2act_core.simulators.workers import WorkerPool
+from world2act_core.world_model.chunk_latents import ChunkLatents, imagined_latents, real_latents
 from world2act_core.world_model.compact import (
-    CompactWorldModel,
-    imagine_next,
     latent_errors,
     load_world_model,
     save_world_model,
@@ -85,12 +84,11 @@ class Stages:
         model = load_world_model(world_model.path(WORLD_MODEL))
         table = self._table([demonstrations, free_pairs])
         train, held_out = split_episodes(table, 0.9)
-        latents = model.encode_frames(torch.from_numpy(train.frames))
         alignment, history = train_alignment(
-            train, latents, self.recipe.stage1, self.recipe.seed, stage.scratch / "checkpoint.pt"
+            train, real_latents(model, train), self.recipe.stage1, self.recipe.seed, stage.scratch / "checkpoint.pt"
         )
         save_alignment(stage.path(ALIGNMENT), alignment)
-        unseen = model.encode_frames(torch.from_numpy(held_out.frames))
+        unseen = real_latents(model, held_out)
         metrics = {"chunks": len(train), **action_r2(alignment, held_out, unseen)}
         metrics["retrieval"] = retrieval_accuracy(alignment, held_out, unseen)
         _finish(stage, history, metrics)
@@ -119,7 +117,7 @@ class Stages:
             )
             record(self.pool, attempts, f"stage 2, round {number + 1}: rollouts")
             table = self._folders_table([stage.scratch / f"round{n + 1}" / BAGS for n in range(number + 1)])
-            data = post_training_set(table, policy, model, alignment)
+            data = post_training_set(table, policy, imagined_latents(model, table), alignment)
             if number == 0:
                 residual.standardise.fit(data.proprio)
             done = train_residual(
@@ -196,16 +194,14 @@ def split_episodes(table: ChunkTable, share: float) -> tuple[ChunkTable, ChunkTa
 
 @torch.no_grad()
 def post_training_set(
-    table: ChunkTable, policy: CompactPolicy, model: CompactWorldModel, alignment: Alignment
+    table: ChunkTable, policy: CompactPolicy, imagined: ChunkLatents, alignment: Alignment
 ) -> PostTrainingSet:
     """What the base does at every chunk of the rollouts, and where the world model imagines it should lead."""
     images, proprio = torch.from_numpy(table.view(0)[table.before]), torch.from_numpy(table.proprio)
     parts = zip(images.split(256), proprio.split(256), strict=True)
     base = torch.cat([policy.network(to_float(image), state) for image, state in parts])
     layout = policy.embodiment.action
-    latents = model.encode_frames(torch.from_numpy(table.frames))
-    imagined = imagine_next(model, table, latents)
-    target = video_latents(alignment, latents[table.before], imagined)
+    target = video_latents(alignment, imagined, np.arange(len(table)))
     base = base.clamp(torch.from_numpy(layout.low), torch.from_numpy(layout.high))
     return PostTrainingSet(images, proprio, base, target, torch.from_numpy(table.episode))
 
