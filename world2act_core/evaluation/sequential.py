@@ -79,6 +79,17 @@ def confidence_sequence(gained: int, alike: int, lost: int, confidence: float) -
     return Interval(lowest(gained, lost), -lowest(lost, gained))
 
 
+def decide(gained: int, alike: int, lost: int, max_starts: int, margin: float, alpha: float) -> Decision | None:
+    """What the test says at these counts if it has said nothing before; see ``SequentialPairedTest``."""
+    enough = math.log(1 / alpha)
+    if log_wealth(gained, alike, lost, -margin) >= enough:
+        return "shown"
+    if log_wealth_below(gained, alike, lost, -margin) >= enough:
+        return "worse"
+    left = max_starts - gained - alike - lost
+    return "not shown" if log_wealth(gained + left, alike, lost, -margin) < enough else None
+
+
 class SequentialPairedTest:
     """The test while it runs: feed it the starts in order until ``decision`` is no longer None.
 
@@ -105,7 +116,7 @@ class SequentialPairedTest:
         self.decision: Decision | None = None
         self.wealth: list[float] = []
         self.wealth_worse: list[float] = []
-        if self._cannot_be_shown():
+        if decide(0, 0, 0, max_starts, margin, alpha) == "not shown":
             raise ValueError(f"{max_starts} starts cannot show it at alpha {alpha}, not even if all of them are gained")
 
     @property
@@ -137,18 +148,8 @@ class SequentialPairedTest:
         counts = (self.gained, self.alike, self.lost)
         self.wealth.append(_exp(log_wealth(*counts, -self.margin)))
         self.wealth_worse.append(_exp(log_wealth_below(*counts, -self.margin)))
-        if self.wealth[-1] >= 1 / self.alpha:
-            self.decision = "shown"
-        elif self.wealth_worse[-1] >= 1 / self.alpha:
-            self.decision = "worse"
-        elif self._cannot_be_shown():
-            self.decision = "not shown"
+        self.decision = decide(*counts, self.max_starts, self.margin, self.alpha)
         return self.decision
-
-    def _cannot_be_shown(self) -> bool:
-        """Whether the wealth stays below 1 / alpha even if every start left is gained."""
-        best = (self.gained + self.max_starts - self.starts, self.alike, self.lost)
-        return _exp(log_wealth(*best, -self.margin)) < 1 / self.alpha
 
 
 def sequential_test(
