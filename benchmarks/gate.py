@@ -53,7 +53,11 @@ def mcnemar(alpha: float, at: Callable[[int], bool]) -> Callable[[Counts], str]:
 
 
 def table(scenes: tuple[tuple[float, float], ...], starts: int, margin: float, alpha: float) -> None:
-    verdict = lru_cache(None)(lambda counts: decide(*counts, starts, margin, alpha) or "")
+    @lru_cache(None)
+    def verdict(counts: Counts) -> str:
+        gained, alike, lost = counts
+        return decide(gained, alike, lost, starts, margin, alpha) or ""
+
     print(f"{'gained':>7} {'lost':>6} {'passes':>8} {'worse':>7} {'starts':>7}", end="")
     print("" if margin else f" {'McNemar once':>14} {'after every start':>19}")
     for gained, lost in scenes:

@@ -35,8 +35,8 @@ OFFICIAL = mock.patch.object(gate, "load_task", lambda suite, task: SimpleNamesp
 
 def make_run(
     folder: Path,
-    base: Callable[[Path], None] = lambda path: path.write_bytes(b"base"),
-    residual: Callable[[Path], None] = lambda path: path.write_bytes(b"residual"),
+    base: Callable[[Path], object] = lambda path: path.write_bytes(b"base"),
+    residual: Callable[[Path], object] = lambda path: path.write_bytes(b"residual"),
     starts: Iterable[str] = (),
 ) -> Path:
     """Sealed stages of a run as the demo leaves them; ``base`` and ``residual`` write the policies."""
@@ -46,11 +46,15 @@ def make_run(
     def record(stage: Stage) -> None:
         stage.starts = [f"libero_goal/8/i{index}+3cm#{1000 + index}" for index in TRAINED] + list(starts)
 
+    def train(stage: Stage) -> None:
+        base(files["base"])
+
+    def post_train(stage: Stage) -> None:
+        residual(files["residual"])
+
     demonstrations = run.stage("demonstrations", record)
-    trained = run.stage("base", lambda stage: base(files["base"]), inputs=[demonstrations])
-    run.stage(
-        "stage2", lambda stage: residual(files["residual"]), config=SCENE, inputs=[demonstrations, trained]
-    )  # fmt: skip
+    trained = run.stage("base", train, inputs=[demonstrations])
+    run.stage("stage2", post_train, config=SCENE, inputs=[demonstrations, trained])
     return folder
 
 

@@ -42,6 +42,10 @@ def gated(folder: Path, pool: ToyPool, **question: Any) -> Gate:
     return run_gate(folder, Question(**question), pool, lambda line: None)[0]
 
 
+def ask(starts: int, seed: int = 0) -> Question:
+    return Question(max_starts=starts, seed=seed, jitter_cm=3.0)
+
+
 def written(folder: Path) -> dict[str, Any]:
     """``gate.json`` without what differs between two gates that found the same."""
     raw: dict[str, Any] = json.loads((folder / "gate.json").read_text())
@@ -74,7 +78,7 @@ def test_a_policy_that_changes_nothing_is_not_better_but_not_worse_either(run: P
 
 
 def test_starts_are_drawn_from_what_no_stage_was_trained_on(run: Path) -> None:
-    starts = [Start.parse(start) for start in fresh_starts(read_subject(run), 3.0, 200, 0)]
+    starts = [Start.parse(start) for start in fresh_starts(read_subject(run), ask(200))]
     assert {start.index for start in starts} == set(range(50)) - set(TRAINED)
     assert len({start.seed for start in starts}) == 200
     indices = [start.index for start in starts]
@@ -83,12 +87,12 @@ def test_starts_are_drawn_from_what_no_stage_was_trained_on(run: Path) -> None:
 
 def test_another_seed_draws_other_starts_and_more_starts_begin_alike(run: Path) -> None:
     subject = read_subject(run)
-    assert not set(fresh_starts(subject, 3.0, 60, 0)) & set(fresh_starts(subject, 3.0, 60, 1))
-    assert fresh_starts(subject, 3.0, 120, 0)[:60] == fresh_starts(subject, 3.0, 60, 0)
+    assert not set(fresh_starts(subject, ask(60))) & set(fresh_starts(subject, ask(60, seed=1)))
+    assert fresh_starts(subject, ask(120))[:60] == fresh_starts(subject, ask(60))
 
 
 def test_a_start_that_measured_the_policy_before_is_not_fresh(run: Path) -> None:
-    seen = fresh_starts(read_subject(run), 3.0, 60, 0)[3]
+    seen = fresh_starts(read_subject(run), ask(60))[3]
     folder = Run(run, announce=lambda line: None)
     folder.stage("evaluation", lambda stage: stage.starts.append(seen))
     del folder
@@ -185,7 +189,9 @@ def test_asking_again_with_another_seed_is_told(run: Path) -> None:
     gated(run, pool)
     again = gated(run, pool, seed=1)
     assert [(entry["seed"], entry["verdict"]) for entry in again.earlier] == [(0, "not shown")]
-    assert len(gated(run, pool, seed=2).earlier) == 2
+    assert len(gated(run, pool, jitter_cm=6.0).earlier) == 2
+    back = gated(run, pool)
+    assert [(entry["seed"], entry["jitter_cm"]) for entry in back.earlier] == [(1, 3.0), (0, 6.0)]
 
 
 def test_retrained_files_are_gated_anew(tmp_path: Path) -> None:

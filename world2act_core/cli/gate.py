@@ -61,7 +61,7 @@ def _gate(args: argparse.Namespace) -> int:
     print()
     print(gate_table(gate))
     if gate.earlier:
-        print(f"{len(gate.earlier)} earlier gates of the same policies: see 'earlier' in gate.json")
+        print(f"Earlier gates of the same policies: {len(gate.earlier)}, see 'earlier' in gate.json")
     print(f"gate: {args.folder / 'gate.json'}, {signed}")
     return 0 if gate.passed else 1
 

@@ -24,8 +24,8 @@ class Gate:
         embodiment: name of the embodiment contract.
         digests: SHA-256 of the files that make the two policies, by name.
         finished: when, in UTC.
-        seed, jitter_cm: what the fresh starts were drawn from.
-        training_starts: stage → number of starts that it touched; none of them is a start of the gate.
+        seed, jitter_cm: what the fresh starts were drawn from; no ``jitter_cm`` if they were not displaced.
+        used_starts: stage → number of starts that it touched; none of them is a start of the gate.
         earlier: how earlier gates of the same files ended, oldest first. Who asks often enough gets any answer.
         commit: of the code, "" if unknown.
         versions: package → version.
@@ -40,8 +40,8 @@ class Gate:
     digests: Mapping[str, str]
     finished: datetime
     seed: int = 0
-    jitter_cm: float = 0.0
-    training_starts: Mapping[str, int] = field(default_factory=dict)
+    jitter_cm: float | None = None
+    used_starts: Mapping[str, int] = field(default_factory=dict)
     earlier: Sequence[Mapping[str, Any]] = field(default_factory=list)
     commit: str = ""
     versions: Mapping[str, str] = field(default_factory=versions_used)
@@ -70,7 +70,7 @@ def gate_to_json(gate: Gate) -> dict[str, Any]:
         **stored,
         "finished": gate.finished.isoformat(),
         "digests": dict(gate.digests),
-        "training_starts": dict(gate.training_starts),
+        "used_starts": dict(gate.used_starts),
         "earlier": [dict(entry) for entry in gate.earlier],
         "versions": dict(gate.versions),
         "mode": gate.mode,

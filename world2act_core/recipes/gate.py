@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -83,8 +83,9 @@ def run_gate(
         raise World2ActError(f"this question cannot be asked: {error}") from None
     run = Run(existing_run(folder), announce)  # nobody may train in it meanwhile
     subject = read_subject(run.folder)
-    jitter_cm = subject.scene["jitter_cm"] if question.jitter_cm is None else question.jitter_cm
-    starts = fresh_starts(subject, jitter_cm, question.max_starts, question.seed)
+    if question.jitter_cm is None:
+        question = replace(question, jitter_cm=subject.scene["jitter_cm"])
+    starts = fresh_starts(subject, question)
     used = {name: set(stage.starts) for name, stage in {**subject.learned, **subject.tried}.items()}
     held_out_or_raise(starts, used)
     identity = {"digests": subject.digests, "scene": subject.scene, "versions": versions()}
@@ -94,16 +95,12 @@ def run_gate(
         pairs = [[log.trials[TrialRequest(side, start)] for start in starts[: test.starts]] for side in (BASE, POST)]
     gate = Gate(
         trials=pair_trials(*pairs),
-        max_starts=question.max_starts,
-        margin=question.margin,
-        alpha=question.alpha,
+        **asdict(question),
         task=f"{subject.scene['suite']}/{subject.scene['task']}",
         embodiment=subject.scene["embodiment"],
         digests=subject.digests,
         finished=datetime.now(timezone.utc),
-        seed=question.seed,
-        jitter_cm=jitter_cm,
-        training_starts={name: len(ids) for name, ids in used.items()},
+        used_starts={name: len(ids) for name, ids in used.items()},
         earlier=earlier_gates(folder / GATE, subject.digests, question),
         commit=commit(),
     )
@@ -130,17 +127,18 @@ def read_subject(folder: Path) -> Subject:
     return Subject(folder, files, digests, scene, learned, tried)
 
 
-def fresh_starts(subject: Subject, jitter_cm: float, count: int, seed: int) -> list[str]:
+def fresh_starts(subject: Subject, question: Question) -> list[str]:
     """The starts of a gate: each an official state of the task, drawn at random, and a displacement of its own.
 
     Drawn independently, because the sequential test must not meet easy and hard states in a fixed order. The first
-    starts are the same whatever ``count`` is, so that a gate with more starts goes on with the trials of one with less.
+    starts are the same however many there are, so that a gate with more goes on with the trials of one with less.
 
     Raises:
         World2ActError: no displacement, so that starts would repeat, or no official state is held out.
     """
-    if not jitter_cm > 0:
-        raise World2ActError(f"--jitter-cm {jitter_cm:g}: fresh starts need a displacement, say --jitter-cm 3")
+    jitter_cm, seed = question.jitter_cm, question.seed
+    if not jitter_cm or jitter_cm < 0:
+        raise World2ActError(f"--jitter-cm {jitter_cm or 0:g}: fresh starts need a displacement, say --jitter-cm 3")
     if seed < 0:
         raise World2ActError(f"--seed {seed} must be 0 or more")
     suite, task = subject.scene["suite"], subject.scene["task"]
@@ -151,7 +149,7 @@ def fresh_starts(subject: Subject, jitter_cm: float, count: int, seed: int) -> l
         raise RunError(
             f"{subject.folder} was trained on every official state of {suite}/{task}: keep some out of its splits"
         )
-    indices = [int(np.random.default_rng((seed, number)).choice(held_out)) for number in range(count)]
+    indices = [int(np.random.default_rng((seed, number)).choice(held_out)) for number in range(question.max_starts)]
     first = SEEDS_APART * (1 + seed)
     return [Start(suite, task, index, jitter_cm, first + number).id for number, index in enumerate(indices)]
 
@@ -192,15 +190,13 @@ def progress(test: SequentialPairedTest, start: str) -> str:
 def earlier_gates(path: Path, digests: dict[str, str], question: Question) -> list[dict[str, Any]]:
     """How earlier gates of the same files ended, as the ``gate.json`` that is about to be replaced tells it. One that
     asked the same question of the same draw is not another gate: this one goes on with its trials."""
+    identity = ("margin", "alpha", "seed", "jitter_cm")
     try:
         old = json.loads(path.read_text())
         if old["digests"] != digests:
             return []
-        entry = {name: old[name] for name in ("margin", "alpha", "seed", "jitter_cm", "verdict", "finished")}
-        entry["starts"] = old["counts"]["starts"]
-        earlier = [dict(before) for before in old["earlier"]]
+        last = {name: old[name] for name in (*identity, "verdict", "finished")}
+        entries = [*old["earlier"], {**last, "starts": old["counts"]["starts"]}]
+        return [entry for entry in entries if any(entry[name] != getattr(question, name) for name in identity)]
     except (OSError, ValueError, KeyError, TypeError):
         return []
-    same = all(entry[name] == getattr(question, name) for name in ("margin", "alpha", "seed"))
-    jitter_is_same = question.jitter_cm in (None, entry["jitter_cm"])
-    return earlier if same and jitter_is_same else [*earlier, entry]
