@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
 from world2act_core.errors import World2ActError
+from world2act_core.evaluation import Trial, pair_trials
+from world2act_core.evaluation.gate import Gate
+from world2act_core.evaluation.signature import KEY_VARIABLE, write_gate
+from world2act_core.policies.run_folder import policy_files
+from world2act_core.runs import file_digest
 from world2act_core.runtime.graph import GRAPHS, NodeSpec, describe
 
 POLICY = {"policy": "replay:bag"}
@@ -38,12 +44,14 @@ REAL = {**CHANGES, "robot": "libero_panda", "cameras": "agentview=usb:0", "task"
 
 
 @pytest.mark.parametrize(
-    ("graph", "argument"), [(name, a.name) for name, graph in GRAPHS.items() for a in graph.arguments]
+    ("graph", "argument"),
+    [(name, a.name) for name, graph in GRAPHS.items() for a in graph.arguments if a.name != "require_gate"],
 )
 def test_every_argument_changes_the_graph(graph: str, argument: str, tmp_path: Path) -> None:
-    """An argument that is accepted and does nothing is a lie."""
+    """An argument that is accepted and does nothing is a lie. ``require_gate`` refuses instead, see below."""
     (tmp_path / "p.yaml").write_text("{}")
-    special = {"params_file": str(tmp_path / "p.yaml"), "run": "runs/x", "results": "r.jsonl"}
+    (tmp_path / "run").mkdir()
+    special = {"params_file": str(tmp_path / "p.yaml"), "run": f"{tmp_path / 'run'}#base", "results": "r.jsonl"}
     value = {**(REAL if graph == "real_arm" else CHANGES), **special}[argument]
     base = {} if argument == "run" else dict(POLICY)
     before = dict(base, policy="replay:bag")
@@ -91,3 +99,70 @@ def test_an_unknown_camera_driver_names_the_known_ones() -> None:
 def test_an_unknown_graph_lists_the_known() -> None:
     with pytest.raises(World2ActError, match="there are sim_arm, real_arm"):
         describe("arm")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run folder whose policies stand there and that no gate has seen."""
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    for name, file in policy_files(tmp_path).items():
+        file.parent.mkdir()
+        file.write_text(name)
+    return tmp_path
+
+
+def pass_gate(run: Path, embodiment: str) -> None:
+    outcomes = {"base": "000000", "post-trained": "111111"}
+    base, post = ([Trial(f"s{i}", p, o == "1", 60, 1.5) for i, o in enumerate(all_)] for p, all_ in outcomes.items())
+    digests = {name: file_digest(file) for name, file in policy_files(run).items()}
+    now = datetime.now(timezone.utc)
+    write_gate(run, Gate(pair_trials(base, post), 60, 0.0, 0.05, "libero_goal/8", embodiment, digests, now))
+
+
+def test_an_arm_starts_no_node_of_a_post_trained_policy_without_its_gate(run: Path) -> None:
+    with pytest.raises(World2ActError, match=r"has no gate\.json.* run 'world2act gate .*require_gate:=false\)$"):
+        nodes("real_arm", policy="", run=str(run))
+    with pytest.raises(World2ActError, match=r"has no gate\.json"):
+        nodes("real_arm", policy=f"run:{run}#post-trained")
+
+
+def test_an_arm_starts_with_the_gate_of_its_own_robot(run: Path) -> None:
+    pass_gate(run, "libero_panda")
+    assert nodes("real_arm", policy=f"run:{run}", robot="libero_panda")["policy"].parameters["policy"] == f"run:{run}"
+    with pytest.raises(World2ActError, match="was passed on libero_panda, not on franka_fr3"):
+        nodes("real_arm", policy=f"run:{run}", robot="franka_fr3")
+
+
+def test_a_residual_that_changed_after_the_gate_does_not_reach_the_arm(run: Path) -> None:
+    pass_gate(run, "franka_fr3")
+    policy_files(run)["residual"].write_text("retrained")
+    with pytest.raises(World2ActError, match="another residual policy"):
+        nodes("real_arm", policy=f"run:{run}")
+
+
+@pytest.mark.parametrize(
+    ("graph", "values"),
+    [
+        ("sim_arm", {}),
+        ("real_arm", {"dry_run": "true"}),
+        ("real_arm", {"require_gate": "false"}),
+        ("real_arm", {"policy": "run:{}#base"}),
+        ("real_arm", {"policy": "replay:bag"}),
+    ],
+)
+def test_nothing_is_demanded_where_nothing_post_trained_can_move_an_arm(
+    run: Path, graph: str, values: dict[str, str]
+) -> None:
+    policy = values.get("policy", "run:{}").format(run)
+    assert nodes(graph, **{**values, "policy": policy})["policy"].parameters["policy"] == policy
+
+
+@pytest.mark.parametrize(("graph", "values"), [("sim_arm", {}), ("real_arm", {"dry_run": "true"})])
+def test_it_can_be_demanded_in_a_simulator_and_a_dry_run_too(run: Path, graph: str, values: dict[str, str]) -> None:
+    with pytest.raises(World2ActError, match=r"has no gate\.json"):
+        nodes(graph, **values, policy=f"run:{run}", require_gate="true")
+
+
+def test_a_policy_that_no_gate_can_compare_does_not_meet_the_demand() -> None:
+    with pytest.raises(World2ActError, match="replay: policies have no gate"):
+        nodes("real_arm", require_gate="true")

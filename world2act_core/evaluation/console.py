@@ -1,10 +1,13 @@
-"""The table that ends an evaluation on the terminal."""
+"""The tables that end an evaluation and a gate on the terminal."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from world2act_core.evaluation import wording
+from world2act_core.evaluation.gate import Gate
 from world2act_core.evaluation.trials import PairedTrials
-from world2act_core.pages.rates import MINUS, interval_name, percent, percent_interval
+from world2act_core.pages.rates import MINUS, Interval, interval_name, percent, percent_interval
 
 
 def result_table(trials: PairedTrials, *, task: str = "") -> str:
@@ -30,33 +33,57 @@ def result_table(trials: PairedTrials, *, task: str = "") -> str:
             percent(trials.post_successes / n),
             percent_interval(trials.post_interval),
         ),
-        (
-            "difference",
-            f"{trials.post_successes - trials.base_successes:+d}",
-            f"{wording.points(trials.difference)} pt",
-            f"{wording.points_interval(trials.difference_interval)} pt",
-        ),
+        _difference(trials, trials.difference_interval),
     ]
+    return _text(
+        heading,
+        _lines(rows),
+        f"{wording.evidence(trials)}; exact paired test {wording.p_value(trials.p_value)}",
+        f"Verdict: {wording.verdict_in_words(trials)}",
+    )
+
+
+def gate_table(gate: Gate) -> str:
+    """The same for a gate, with the interval that holds however early it stopped."""
+    trials, test = gate.trials, gate.test
+    n = trials.n
+    heading = f"{gate.task}: {n} of at most {gate.max_starts} fresh starts, held out from training"
+    rows = [
+        ("policy", "successes", "rate", interval_name(test.confidence)),
+        ("base", f"{trials.base_successes}/{n}", percent(trials.base_successes / n), ""),
+        ("post-trained", f"{trials.post_successes}/{n}", percent(trials.post_successes / n), ""),
+        _difference(trials, test.interval),
+    ]
+    return _text(
+        heading,
+        _lines(rows),
+        f"{wording.evidence(trials)}; wealth {test.wealth[-1]:.3g}, {1 / gate.alpha:g} needed (alpha {gate.alpha:g})",
+        f"Verdict: {'PASS' if gate.passed else 'FAIL'}, {wording.gate_in_words(gate)}",
+    )
+
+
+def _difference(trials: PairedTrials, interval: Interval) -> tuple[str, ...]:
+    return (
+        "difference",
+        f"{trials.post_successes - trials.base_successes:+d}",
+        f"{wording.points(trials.difference)} pt",
+        f"{wording.points_interval(interval)} pt",
+    )
+
+
+def _lines(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """The rows as aligned lines, the first column to the left."""
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = [
+    return [
         "  ".join(
             [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
+        ).rstrip()
         for row in rows
     ]
+
+
+def _text(heading: str, lines: list[str], *closing: str) -> str:
+    """Head, two policies and their difference between rules, then what closes it; ASCII."""
     rule = "-" * len(lines[0])
-    text = "\n".join(
-        [
-            heading,
-            rule,
-            lines[0],
-            rule,
-            *lines[1:3],
-            rule,
-            lines[3],
-            rule,
-            f"{wording.evidence(trials)}; exact paired test {wording.p_value(trials.p_value)}",
-            f"Verdict: {wording.verdict_in_words(trials)}",
-        ]
-    )
+    text = "\n".join([heading, rule, lines[0], rule, *lines[1:3], rule, lines[3], rule, *closing])
     return text.replace(MINUS, "-").replace("±0.0", " 0.0")

@@ -15,7 +15,8 @@ from world2act_core.evaluation.trials import PairedTrials, Trial
 SCHEMA = "world2act.evaluation/1"
 
 
-def _versions() -> dict[str, str]:
+def versions_used() -> dict[str, str]:
+    """Versions that a result may depend on."""
     from world2act_core.runs.stage import versions  # brings torch, which a reader of results does not need
 
     return versions()
@@ -39,7 +40,7 @@ class Results:
     task: str
     embodiment: str
     commit: str = ""
-    versions: Mapping[str, str] = field(default_factory=_versions)
+    versions: Mapping[str, str] = field(default_factory=versions_used)
     training_starts: Mapping[str, int] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from world2act_core.evaluation.gate import Gate
 from world2act_core.evaluation.trials import PairedTrials
 from world2act_core.pages.rates import MINUS, Interval
 
@@ -40,3 +41,18 @@ def evidence(trials: PairedTrials) -> str:
     gained, lost = trials.count("only post-trained"), trials.count("only base")
     starts = "start" if gained == 1 else "starts"
     return f"{gained} {starts} gained, {lost} lost, {trials.n - gained - lost} alike"
+
+
+def gate_in_words(gate: Gate) -> str:
+    """One clause: what the sequential test says, no more."""
+    points_lost = f"{100 * gate.margin:g} points"
+    if gate.test.decision == "worse":
+        more = f" by more than {points_lost}" if gate.margin else ""
+        return f"the post-trained policy is worse than the base policy{more}"
+    not_worse = f"the post-trained policy is not worse than the base policy by {points_lost} or more"
+    claim = not_worse if gate.margin else "the post-trained policy is better than the base policy"
+    if gate.passed:
+        return claim
+    left = gate.max_starts - gate.trials.n
+    why = f"not even gains on all {left} starts left could show it" if left else "all starts are used"
+    return f"it is not shown that {claim}; {why}"

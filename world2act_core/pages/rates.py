@@ -54,9 +54,9 @@ def percent_interval(interval: Interval) -> str:
     return f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %"
 
 
-def interval_name() -> str:
+def interval_name(confidence: float = CONFIDENCE) -> str:
     """``95 % interval``."""
-    return f"{100 * CONFIDENCE:g} % interval"
+    return f"{100 * confidence:g} % interval"
 
 
 def _normal_quantile(confidence: float) -> float:

@@ -9,6 +9,34 @@ from world2act_core.errors import RunError
 from world2act_core.policies.protocol import Policy
 
 
+def policy_files(folder: Path) -> dict[str, Path]:
+    """The files that make a run's policies, by name: what a gate binds its verdict to."""
+    return {"base": folder / "base" / "policy.pt", "residual": folder / "stage2" / "residual.pt"}
+
+
+def split_reference(reference: str) -> tuple[Path, str]:
+    """``FOLDER#base`` → the run folder and which of its policies, ``base`` or ``post-trained``.
+
+    Raises:
+        RunError: no such run, or no such policy of a run.
+    """
+    folder, _, part = reference.partition("#")
+    if part not in ("", "base", "post-trained"):
+        raise RunError(f"run:{reference} names {part!r}: expected #base or #post-trained")
+    return existing_run(Path(folder)), part or "post-trained"
+
+
+def existing_run(folder: Path) -> Path:
+    """The same folder.
+
+    Raises:
+        RunError: there is none.
+    """
+    if not folder.is_dir():
+        raise RunError(f"there is no run folder {folder}: make one with 'world2act demo --run {folder}'")
+    return folder
+
+
 def open_run_policy(reference: str, embodiment: Embodiment) -> Policy:
     """``FOLDER`` or ``FOLDER#base`` → policy.
 
@@ -22,14 +50,11 @@ def open_run_policy(reference: str, embodiment: Embodiment) -> Policy:
     from world2act_core.runs.stage import read_stage
 
     torch.set_num_threads(1)  # as in the evaluation's workers: sums in another order would be other actions
-    folder, _, part = reference.partition("#")
-    if part not in ("", "base", "post-trained"):
-        raise RunError(f"run:{reference} names {part!r}: expected #base or #post-trained")
-    if not Path(folder).is_dir():
-        raise RunError(f"there is no run folder {folder}: make one with 'world2act demo --run {folder}'")
-    base_file = read_stage(Path(folder) / "base").path("policy.pt")
-    base = load_compact(base_file, embodiment)
+    folder, part = split_reference(reference)
+    files = policy_files(folder)
+    read_stage(files["base"].parent)
+    base = load_compact(files["base"], embodiment)
     if part == "base":
         return base
-    residual_file = read_stage(Path(folder) / "stage2").path("residual.pt")
-    return PostTrainedPolicy(base, load_residual(residual_file, base_file), embodiment)
+    read_stage(files["residual"].parent)
+    return PostTrainedPolicy(base, load_residual(files["residual"], files["base"]), embodiment)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from world2act_core.embodiment import Embodiment
 from world2act_core.evaluation import (
@@ -51,18 +52,8 @@ def evaluation_stage(
     identity = {"base": base.digest, "stage2": stage2.digest, "versions": versions()}
 
     def attempts(requests: Iterable[TrialRequest]) -> list[Attempt]:
-        residual = str(stage2.path(RESIDUAL))
-        return [
-            Attempt(
-                start=Start.parse(request.start_id),
-                source=request.policy,
-                base=str(base.path(POLICY)),
-                residual=residual if request.policy == POST else "",
-                cameras=recipe.cameras,
-                embodiment=recipe.embodiment,
-            )
-            for request in requests
-        ]
+        scene = {"cameras": recipe.cameras, "embodiment": recipe.embodiment}
+        return trial_attempts(requests, base.path(POLICY), stage2.path(RESIDUAL), scene)
 
     def in_workers(_: Callable[[TrialRequest], Trial], requests: Iterable[TrialRequest]) -> Iterator[Trial]:
         return run_trials(pool, attempts(requests), "evaluation")
@@ -82,6 +73,23 @@ def evaluation_stage(
     stage.starts = starts
     stage.metrics = {"base": paired.base_successes, "post_trained": paired.post_successes, "starts": paired.n}
     _record_examples(stage, attempts, pool, paired)
+
+
+def trial_attempts(
+    requests: Iterable[TrialRequest], base: Path, residual: Path, scene: Mapping[str, Any]
+) -> list[Attempt]:
+    """Trials of base and post-trained as attempts for the workers; ``scene`` names ``cameras`` and ``embodiment``."""
+    return [
+        Attempt(
+            start=Start.parse(request.start_id),
+            source=request.policy,
+            base=str(base),
+            residual=str(residual) if request.policy == POST else "",
+            cameras=tuple(scene["cameras"]),
+            embodiment=scene["embodiment"],
+        )
+        for request in requests
+    ]
 
 
 def _in_workers_only(request: TrialRequest) -> Trial:

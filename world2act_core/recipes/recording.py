@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,8 +120,8 @@ def record(pool: WorkerPool, attempts: Sequence[Attempt], label: str) -> None:
         pass
 
 
-def run_trials(pool: WorkerPool, attempts: Iterable[Attempt], label: str) -> Iterator[Trial]:
-    """Trials of an evaluation, as they finish."""
+def run_trials(pool: WorkerPool, attempts: Iterable[Attempt], label: str | None) -> Generator[Trial, None, None]:
+    """Trials of an evaluation, as they finish; ``label`` None shows no progress bar."""
     for finished in pool.run(attempt, list(attempts), description=label):
         result = finished.result
         yield Trial(result.start_id, result.source, result.success, result.steps, result.seconds)

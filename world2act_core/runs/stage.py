@@ -164,7 +164,7 @@ class Run:
 
     def _if_unchanged(self, stage: Stage) -> Stage | None:
         """The sealed stage if it is what is asked for and whole, otherwise None with the reason announced."""
-        if _read_sealed(stage.folder).key != stage.key:
+        if read_manifest(stage.folder).key != stage.key:
             self.announce(f"{stage.name}: configuration, code or inputs have changed, starting again")
             return None
         try:
@@ -192,7 +192,7 @@ def read_stage(folder: Path) -> Stage:
     Raises:
         RunError: not sealed, or a file is missing or has changed since.
     """
-    stage = _read_sealed(folder)
+    stage = read_manifest(folder)
     for name, digest in json.loads((folder / MANIFEST).read_text())["outputs"].items():
         path = folder / name
         if not path.is_file():
@@ -202,7 +202,31 @@ def read_stage(folder: Path) -> Stage:
     return stage
 
 
-def _read_sealed(folder: Path) -> Stage:
+def lineage(run_folder: Path, name: str) -> dict[str, Stage]:
+    """A sealed stage of a run and every stage that it was made from, by name, as their manifests say.
+
+    Raises:
+        RunError: one of them is not sealed, or has been made anew since it was read.
+    """
+    found: dict[str, Stage] = {}
+    to_read: list[tuple[str, str]] = [(name, "")]
+    while to_read:
+        current, digest = to_read.pop()
+        stage = found[current] = found.get(current) or read_manifest(run_folder / current)
+        if digest and stage.digest != digest:
+            raise RunError(
+                f"{stage.folder} is not what {run_folder / name} was made from: run the stages after it again"
+            )
+        to_read += stage.inputs.items()
+    return found
+
+
+def read_manifest(folder: Path) -> Stage:
+    """A sealed stage as its manifest tells of it; its files are not looked at.
+
+    Raises:
+        RunError: not sealed.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         raise RunError(f"{folder} has no {MANIFEST}: the stage was not finished, run it again to resume")

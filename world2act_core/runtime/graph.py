@@ -151,6 +151,12 @@ COMMON = (
     Argument("run", "", "run folder whose policy is started; short for policy:=run:FOLDER (FOLDER#base: its base)"),
     Argument("params_file", "", "YAML file with parameters of the nodes; it wins over the arguments"),
     Argument("record", "", "new folder for a bag of everything the graph says; empty: no recording"),
+    Argument(
+        "require_gate",
+        "auto",
+        "whether a run's post-trained policy needs a passed gate (world2act gate): true; false; "
+        "auto: on an arm, not in a simulator or a dry run",
+    ),
     Argument("autostart", "true", "configure and activate the nodes by themselves; false: a lifecycle manager does"),
 )
 
@@ -180,8 +186,37 @@ _REAL_ARM = (
 )
 
 
-def _brain(values: Mapping[str, str], embodiment: Embodiment, clock: str) -> list[NodeSpec]:
+def _demand_gate(values: Mapping[str, str], embodiment: Embodiment, *, on_arm: bool) -> None:
+    """Refuse a run's post-trained policy that no gate vouches for. Its base is what it was compared with, not what
+    post-training may have broken, so nothing is asked of it.
+
+    Raises:
+        World2ActError: says why, and which argument lifts the demand.
+    """
+    from world2act_core.policies.run_folder import split_reference
+
+    auto = values["require_gate"] == "auto"
+    if not (on_arm if auto else _flag(values, "require_gate")):
+        return
+    scheme, _, reference = _policy_address(values).partition(":")
+    if scheme != "run":
+        if auto:
+            return
+        raise World2ActError(f"require_gate:=true needs a policy of a run, but {scheme}: policies have no gate")
+    folder, part = split_reference(reference)
+    if part == "base":
+        return
+    from world2act_core.evaluation.signature import require_gate
+
+    try:
+        require_gate(folder, embodiment=embodiment.name)
+    except World2ActError as refusal:
+        raise World2ActError(f"{refusal} (or start it ungated, in so many words: require_gate:=false)") from None
+
+
+def _brain(values: Mapping[str, str], embodiment: Embodiment, clock: str, *, on_arm: bool) -> list[NodeSpec]:
     """Policy and command: the same on a simulated and a real arm, each in a process of its own."""
+    _demand_gate(values, embodiment, on_arm=on_arm)
     shared: dict[str, Value] = {"robot": values["robot"], "clock": clock, "autostart": _flag(values, "autostart")}
     return [
         NodeSpec("policy", "policy", parameters={**shared, "policy": _policy_address(values)}),
@@ -205,7 +240,7 @@ def _sim_arm_nodes(values: dict[str, str]) -> list[NodeSpec]:
 
     embodiment = load_embodiment(values["robot"])
     autostart, realtime = _flag(values, "autostart"), _flag(values, "realtime")
-    brain = _brain(values, embodiment, "wall" if realtime else "state")
+    brain = _brain(values, embodiment, "wall" if realtime else "state", on_arm=False)
     recorder = _recorder(values)
     arm: dict[str, Value] = {
         "robot": values["robot"],
@@ -261,10 +296,10 @@ def _camera_nodes(values: Mapping[str, str], embodiment: Embodiment) -> list[Nod
 
 def _real_arm_nodes(values: dict[str, str]) -> list[NodeSpec]:
     embodiment = load_embodiment(values["robot"])
-    sim_time = _flag(values, "use_sim_time")
+    sim_time, dry_run = _flag(values, "use_sim_time"), _flag(values, "dry_run")
     brain = [
         _with(node, parameters={**node.parameters, "use_sim_time": sim_time})
-        for node in _brain(values, embodiment, "wall")
+        for node in _brain(values, embodiment, "wall", on_arm=not dry_run)
     ]
     cameras = _camera_nodes(values, embodiment)
     recorder = _recorder(values)
@@ -283,7 +318,7 @@ def _real_arm_nodes(values: dict[str, str]) -> list[NodeSpec]:
         *cameras,
         *recorder,
     ]
-    if not _flag(values, "dry_run"):
+    if not dry_run:
         return nodes
     topic = embodiment.action.topic
     return [_with(node, remappings={topic: f"dry_run/{topic}"}) for node in nodes]

@@ -1,0 +1,83 @@
+"""Show that a run's post-trained policy is better than its base, or not worse: the gate before an arm.
+
+Tries both policies on fresh starts that no stage of the run was trained on, start by start, and stops as soon as a
+sequential paired test has decided. With --non-inferior MARGIN it is enough that the policy does not lose MARGIN points
+of success rate. Writes RUN/gate.json, signed with the key in WORLD2ACT_GATE_KEY if that is set, which the launch of a
+real arm demands. A gate that was killed goes on when it is started again; one with more --starts goes on too.
+
+Exit code 0 if it is passed, 1 if it is not shown or the policy is worse, 2 if the command or the run is at fault.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+EXAMPLES = """\
+  world2act gate runs/demo
+  world2act gate runs/demo --starts 120
+  world2act gate runs/demo --non-inferior 5
+  world2act gate runs/demo --jitter-cm 6 --seed 1
+  world2act gate runs/demo --check --embodiment libero_panda --max-age-days 30"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="RUN", type=Path, help="run folder")
+    parser.add_argument(
+        "--non-inferior", metavar="MARGIN", type=float, default=0.0,
+        help="ask only that it is not worse by MARGIN points of success rate or more, e.g. 5",
+    )  # fmt: skip
+    parser.add_argument("--starts", metavar="MAX", type=int, help="most starts (default 60; with --non-inferior 300)")
+    parser.add_argument("--alpha", type=float, default=0.05, help="most that a wrong pass may happen (default 0.05)")
+    parser.add_argument("--seed", type=int, default=0, help="of the fresh starts (default 0)")
+    parser.add_argument("--jitter-cm", type=float, help="displacement of the objects (default the run's)")
+    parser.add_argument("--workers", type=int, default=2, help="simulators at a time (default 2)")
+    check = parser.add_argument_group("without trials")
+    check.add_argument("--check", action="store_true", help="only say whether the run's gate.json still vouches for it")
+    check.add_argument("--embodiment", default="", help="and for this robot")
+    check.add_argument("--max-age-days", type=float, metavar="DAYS", help="and is not older")
+
+
+def run(args: argparse.Namespace) -> int:
+    return _check(args) if args.check else _gate(args)
+
+
+def _gate(args: argparse.Namespace) -> int:
+    from world2act_core.evaluation.console import gate_table
+    from world2act_core.recipes.gate import STARTS, STARTS_NON_INFERIOR, Question, run_gate
+    from world2act_core.simulators.workers import WorkerPool
+
+    usual = STARTS_NON_INFERIOR if args.non_inferior else STARTS
+    question = Question(
+        margin=args.non_inferior / 100,
+        alpha=args.alpha,
+        max_starts=usual if args.starts is None else args.starts,
+        seed=args.seed,
+        jitter_cm=args.jitter_cm,
+    )
+    with WorkerPool(args.workers) as pool:
+        gate, signed = run_gate(args.folder, question, pool)
+    print()
+    print(gate_table(gate))
+    if gate.earlier:
+        print(f"Earlier gates of the same policies: {len(gate.earlier)}, see 'earlier' in gate.json")
+    print(f"gate: {args.folder / 'gate.json'}, {signed}")
+    return 0 if gate.passed else 1
+
+
+def _check(args: argparse.Namespace) -> int:
+    from world2act_core.errors import RunError
+    from world2act_core.evaluation.console import gate_table
+    from world2act_core.evaluation.signature import require_gate
+    from world2act_core.policies.run_folder import existing_run
+
+    folder = existing_run(args.folder)
+    try:
+        gate = require_gate(folder, embodiment=args.embodiment, max_age_days=args.max_age_days)
+    except RunError as refusal:
+        print(f"world2act gate: {refusal}", file=sys.stderr)
+        return 1
+    print(gate_table(gate))
+    print(f"finished {gate.finished:%Y-%m-%d %H:%M} UTC, on {gate.embodiment}, commit {gate.commit or 'unknown'}")
+    return 0
