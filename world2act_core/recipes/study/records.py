@@ -82,11 +82,11 @@ def write_record(path: Path, record: CellRecord) -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(content, indent=1, allow_nan=False)
-    write_text(path, re.sub(r"\[[^\[\]{}]*\]", _in_one_line, text) + "\n")
+    write_text(path, re.sub(r"\[\n([^\[\]{}]*)\n\s*\]", _in_one_line, text) + "\n")
 
 
 def _in_one_line(flat_list: re.Match[str]) -> str:
-    return "[" + " ".join(flat_list[0][1:-1].split()) + "]"
+    return "[" + " ".join(line.strip() for line in flat_list[1].split("\n")) + "]"
 
 
 def _method_json(method: MethodRecord) -> dict[str, Any]:
