@@ -1,4 +1,4 @@
-"""Exact sign-flip tests by cluster: against enumeration, scipy and cases computed by hand."""
+"""Tests and intervals by cluster: against enumeration, scipy, simulation and cases computed by hand."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from world2act_core.evaluation import exact_paired_p
-from world2act_core.evaluation.clustered import RESOLUTION, sign_flip_interval, sign_flip_p
+from world2act_core.evaluation import exact_paired_p, paired_difference_interval
+from world2act_core.evaluation.clustered import (
+    PairedCounts,
+    clustered_difference_interval,
+    design_effect,
+    sign_flip_p,
+)
 
 DIFFERENCES = st.lists(st.integers(-4, 4), min_size=1, max_size=9)
 
 
-def enumerated_p(differences: list[int], shift: float = 0.0, *, two_sided: bool = True) -> float:
-    values = np.array(differences) - shift
-    sums = np.array(list(product((1, -1), repeat=len(values)))) @ values
-    return float(np.mean(abs(sums) >= abs(values.sum()) - 1e-9 if two_sided else sums >= values.sum() - 1e-9))
-
-
 @given(DIFFERENCES)
 def test_it_is_the_share_of_all_sign_patterns(differences):
-    assert sign_flip_p(differences) == pytest.approx(enumerated_p(differences), abs=1e-12)
+    sums = np.array(list(product((1, -1), repeat=len(differences)))) @ differences
+    assert sign_flip_p(differences) == pytest.approx(np.mean(abs(sums) >= abs(sum(differences))), abs=1e-12)
 
 
+@settings(max_examples=15)
 @given(st.lists(st.integers(-4, 4), min_size=2, max_size=8))
 def test_scipy_finds_the_same(differences):
     stats = pytest.importorskip("scipy.stats", reason="SciPy comes with LIBERO: make setup")
@@ -50,39 +51,59 @@ def test_many_clusters_neither_overflow_nor_vanish():
     assert sign_flip_p([0] * 150) == 1.0
 
 
-@given(DIFFERENCES)
-def test_an_interval_holds_just_the_shifts_that_neither_one_sided_test_rejects(differences):
-    sizes = [4] * len(differences)
-    low, high = sign_flip_interval(differences, sizes, 0.9)
-    assert low <= sum(differences) / sum(sizes) <= high
-    for end, inward, signed in ((low, 1, differences), (-high, 1, [-d for d in differences])):
-        inside = end + inward / RESOLUTION
-        assert enumerated_p(signed, 4 * inside, two_sided=False) > 0.05
-        if end > -1:
-            assert enumerated_p(signed, 4 * end, two_sided=False) <= 0.05
+COUNTS = st.lists(st.builds(PairedCounts, *[st.integers(0, 3)] * 4).filter(sum), min_size=1, max_size=8)
 
 
-@given(DIFFERENCES)
-def test_turning_the_comparison_round_turns_the_interval_round(differences):
-    sizes = [4] * len(differences)
-    low, high = sign_flip_interval(differences, sizes)
-    assert sign_flip_interval([-d for d in differences], sizes) == pytest.approx((-high, -low))
+@given(COUNTS)
+def test_an_interval_encloses_the_difference_and_turns_round_with_the_comparison(clusters):
+    low, high = clustered_difference_interval(clusters)
+    assert -1 <= low <= sum(c.difference for c in clusters) / sum(map(sum, clusters)) <= high <= 1
+    turned = [PairedCounts(c.both, c.only_post, c.only_base, c.neither) for c in clusters]
+    assert clustered_difference_interval(turned) == pytest.approx((-high, -low), abs=1e-12)
+
+
+@given(COUNTS)
+def test_clusters_never_make_an_interval_narrower_than_independent_pairs_would(clusters):
+    low, high = clustered_difference_interval(clusters)
+    alone_low, alone_high = paired_difference_interval(*map(sum, zip(*clusters, strict=True)))
+    assert low <= alone_low + 1e-9 and high >= alone_high - 1e-9
+
+
+def test_seeds_that_only_repeat_each_other_give_the_interval_of_one_seed():
+    once = [PairedCounts(1, 0, 0, 0)] * 9 + [PairedCounts(0, 0, 1, 0)] * 8 + [PairedCounts(0, 1, 0, 0)] * 3
+    thrice = [PairedCounts(*(3 * count for count in cluster)) for cluster in once]
+    assert design_effect(thrice) == 3.0
+    assert clustered_difference_interval(thrice) == pytest.approx(paired_difference_interval(9, 3, 8, 0))
+
+
+def test_the_design_effect_of_a_case_computed_by_hand():
+    """Differences 2, 1, 0, -1 of clusters of 2, mean 2/8: between (1.5² + 0.5² + 0.5² + 1.5²) 4/3 = 20/3 over
+    independent 4 - 8/16 = 3.5."""
+    clusters = [PairedCounts(0, 0, 2, 0), PairedCounts(1, 0, 1, 0), PairedCounts(1, 0, 0, 1), PairedCounts(1, 1, 0, 0)]
+    assert design_effect(clusters) == pytest.approx(20 / 3 / 3.5)
+
+
+def test_policies_that_never_differ_leave_the_width_that_the_starts_allow():
+    """Nobody differed on 30 starts, whatever the seeds: that cannot show a difference of less than some points."""
+    low, high = clustered_difference_interval([PairedCounts(3, 0, 0, 0)] * 30)
+    assert (low, high) == pytest.approx(paired_difference_interval(30, 0, 0, 0))
+    assert low < -0.1
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
     """Thirty starts of different difficulty, three seeds, a base that is the same for every seed."""
-    rng, held, trials = np.random.default_rng(0), 0, 100
+    rng, held, trials = np.random.default_rng(0), 0, 200
+
+    def solved(bias: float, hard: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(hard - bias))
+
+    many = rng.normal(size=100_000)
+    truth = solved(0.8, many).mean() - solved(-0.8, many).mean()
     for _ in range(trials):
         hard = rng.normal(size=30)
-        base, method = (1 / (1 + np.exp(hard - bias)) for bias in (-0.8, 0.8))
-        outcomes = rng.random(30) < base
-        differences = (rng.random((3, 30)) < method).sum(0) - 3 * outcomes
-        low, high = sign_flip_interval(differences.tolist(), [3] * 30)
-        held += low <= (method - base).mean() <= high
-    assert 0.89 <= held / trials <= 1.0
-
-
-@pytest.mark.parametrize(("differences", "sizes"), [([1], []), ([], []), ([1, 0], [1, 0])])
-def test_what_is_no_result_is_refused(differences, sizes):
-    with pytest.raises(ValueError, match="are not a result"):
-        sign_flip_interval(differences, sizes)
+        base, post = rng.random(30) < solved(-0.8, hard), rng.random((3, 30)) < solved(0.8, hard)
+        cells = [(post & base), (~post & base), (post & ~base), (~post & ~base)]
+        clusters = [PairedCounts(*map(int, column)) for column in np.array([cell.sum(0) for cell in cells]).T]
+        low, high = clustered_difference_interval(clusters)
+        held += low <= truth <= high
+    assert 0.91 <= held / trials <= 0.99

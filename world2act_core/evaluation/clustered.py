@@ -1,28 +1,40 @@
-"""Paired differences whose trials are not independent: exact sign-flip tests by cluster, and intervals from them.
+"""Paired differences whose trials are not independent: an exact sign-flip test by cluster, and an interval.
 
 Two methods tried from the same starts with several training seeds give several pairs a start, and these are alike: the
-same layout, often the same base policy. McNemar's test would count them as independent and find too much. Here the unit
-is the cluster (a start with all its seeds, or a training run with all its starts): if the methods do not differ, all
-labels within a cluster could be swapped at once, so the difference within each cluster is as likely to have the
-opposite sign (R. A. Fisher, The Design of Experiments, 1935, section 21). Every one of the ``2^n`` sign patterns
-counts: their sums are convolved cluster by cluster, not sampled.
+same layout, often the same base policy. McNemar's test and Newcombe's interval would count them as independent and find
+too much. Here the unit is the cluster: a start with all its seeds, or a training run with all its starts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from world2act_core.evaluation.statistics import paired_difference_interval
 from world2act_core.pages.rates import CONFIDENCE, Interval
-from world2act_core.types import Array
 
-RESOLUTION = 200
-"""An interval's ends are found on a grid of ``1 / RESOLUTION``: half a percentage point."""
+
+class PairedCounts(NamedTuple):
+    """The paired 2x2 table of one cluster."""
+
+    both: int
+    only_base: int
+    only_post: int
+    neither: int
+
+    @property
+    def difference(self) -> int:
+        return self.only_post - self.only_base
 
 
 def sign_flip_p(differences: Sequence[int]) -> float:
     """Two-sided p-value of the exact sign-flip test of a sum.
+
+    If the methods do not differ, all labels within a cluster could be swapped at once, so the difference within each
+    cluster is as likely to have the opposite sign (R. A. Fisher, The Design of Experiments, 1935, section 21). Every
+    one of the ``2^n`` sign patterns counts: their sums are convolved cluster by cluster, not sampled.
 
     Args:
         differences: one a cluster: successes of one method less those of the other. Clusters of 0 say nothing.
@@ -30,66 +42,46 @@ def sign_flip_p(differences: Sequence[int]) -> float:
     Returns:
         The share of sign patterns whose sum lies at least as far from 0 as the observed one.
     """
-    observed = abs(sum(differences))
-    total = sum(abs(difference) for difference in differences)
-    # Sum over clusters with random signs = 2 * (sum of a random subset) - total, of absolute values.
-    subsets = _subset_sums([abs(difference) for difference in differences])
-    signed = 2 * np.arange(len(subsets)) - total
-    return min(1.0, float(subsets[np.abs(signed) >= observed].sum()))
+    weights = [abs(difference) for difference in differences]
+    total = sum(weights)
+    # With the sign of a random subset turned, the sum is total - 2 * (sum of that subset).
+    subsets = np.zeros(total + 1)
+    subsets[0] = 1.0
+    for weight in weights:
+        turned = np.zeros_like(subsets)
+        turned[weight:] = subsets[: total + 1 - weight]
+        subsets = 0.5 * (subsets + turned)
+    signed = total - 2 * np.arange(total + 1)
+    return min(1.0, float(subsets[np.abs(signed) >= abs(sum(differences))].sum()))
 
 
-def sign_flip_interval(differences: Sequence[int], sizes: Sequence[int], confidence: float = CONFIDENCE) -> Interval:
-    """Interval of the difference of two rates: the shifts that two one-sided sign-flip tests do not reject.
+def clustered_difference_interval(clusters: Sequence[PairedCounts], confidence: float = CONFIDENCE) -> Interval:
+    """Newcombe's interval of ``rate(post-trained) - rate(base)`` with the number of pairs that the clusters are worth.
 
-    The test is exact where the methods do not differ. At another shift it takes the differences to lie symmetrically
-    about it, which outcomes of 0 and 1 do only roughly; by simulation its coverage is near what is aimed at (see the
-    tests). Ends are rounded outwards to ``1 / RESOLUTION``.
+    The counts are divided by the design effect before they go into Newcombe's formula, as J. N. K. Rao and A. J. Scott
+    do it, "A simple method for the analysis of clustered binary data", Biometrics 48 (1992) 577-585. An interval from
+    the sign-flip test alone would shrink to nothing where the methods never differ, and so prove of any two policies
+    that one is not worse; this one keeps the width that the number of starts allows.
 
     Args:
-        differences: one a cluster, as in ``sign_flip_p``.
-        sizes: pairs in each cluster, at least 1.
-        confidence: coverage aimed at, in (0, 1).
+        clusters: with at least one pair in all.
+        confidence: coverage aimed at, in (0, 1); by simulation it is met (see the tests).
     """
-    if len(differences) != len(sizes) or not sizes or min(sizes) < 1:
-        raise ValueError(f"{len(differences)} clusters of {len(sizes)} sizes are not a result: expected sizes >= 1")
-    alpha = (1 - confidence) / 2
-    low = _first_kept(differences, sizes, alpha)
-    high = -_first_kept([-difference for difference in differences], sizes, alpha)
-    return Interval(low / RESOLUTION, high / RESOLUTION)
+    effect = design_effect(clusters)
+    counts = [sum(column) / effect for column in zip(*clusters, strict=True)]
+    return paired_difference_interval(*counts, confidence=confidence)
 
 
-def _first_kept(differences: Sequence[int], sizes: Sequence[int], alpha: float) -> int:
-    """The last shift of the grid, coming from below, that "the difference is no larger than this" still rejects; the
-    least possible shift if none is rejected. The p-value grows with the shift, so that halving finds it."""
-    rejected, kept = -RESOLUTION, RESOLUTION
-    while kept - rejected > 1:
-        shift = (rejected + kept) // 2
-        shifted = [RESOLUTION * d - shift * size for d, size in zip(differences, sizes, strict=True)]
-        if _upper_tail(shifted) <= alpha:
-            rejected = shift
-        else:
-            kept = shift
-    return rejected
-
-
-def _upper_tail(values: Sequence[int]) -> float:
-    """The share of sign patterns whose sum is at least that of the values: those whose flipped values sum to 0 or less,
-    that is, whose flipped negative values weigh at least as much as the flipped positive ones."""
-    positive = _subset_sums([value for value in values if value > 0])
-    negative = _subset_sums([-value for value in values if value < 0])
-    no_more = np.cumsum(positive)
-    reached = no_more[np.minimum(np.arange(len(negative)), len(no_more) - 1)]
-    return float(negative @ reached)
-
-
-def _subset_sums(values: Sequence[int]) -> Array:
-    """``(total + 1,)``: the probability of each sum of a random subset, of values >= 0."""
-    sums = np.zeros(sum(values) + 1)
-    sums[0] = 1.0
-    reach = 0
-    for value in values:
-        moved = sums[: reach + 1].copy()
-        sums[value : reach + value + 1] += moved
-        sums[: reach + value + 1] *= 0.5
-        reach += value
-    return sums
+def design_effect(clusters: Sequence[PairedCounts]) -> float:
+    """How many of the pairs are worth one independent pair: the variance of the difference between clusters over that
+    of independent pairs, at least 1 and at most the size of the largest cluster, which it is where nothing varies."""
+    sizes = np.array([sum(cluster) for cluster in clusters], np.float64)
+    differences = np.array([cluster.difference for cluster in clusters], np.float64)
+    pairs, mean = sizes.sum(), differences.sum() / sizes.sum()
+    discordant = sum(cluster.only_base + cluster.only_post for cluster in clusters)
+    independent = discordant - pairs * mean**2
+    largest = float(sizes.max())
+    if independent <= 1e-9 or len(clusters) < 2:
+        return largest
+    between = ((differences - sizes * mean) ** 2).sum() * len(clusters) / (len(clusters) - 1)
+    return float(np.clip(between / independent, 1.0, largest))

@@ -3,10 +3,10 @@
 Three things are easily got wrong, so they are said here once.
 
 - Trials that share a start are alike: the layout is the same, and so is the base, which does not depend on the seed.
-  The exact McNemar test over all (task, seed, start) takes them as independent. It is shown, but a verdict also needs
-  the exact sign-flip test whose unit is the start with all its seeds (``evaluation.clustered``): the larger of the two
-  p-values counts. That test says nothing of training seeds that were not run; the one whose unit is the training run
-  (task, seed) is shown beside it, and with nine runs cannot fall below 2/512.
+  The exact McNemar test over all (task, seed, start) takes them as independent, so a verdict also needs the exact
+  sign-flip test whose unit is the start with all its seeds (``evaluation.clustered``): the larger of the two p-values
+  counts. Intervals are of that unit too. Neither says anything of training seeds that were not run; the sign-flip test
+  whose unit is the training run (task, seed) is shown beside them, and with nine runs cannot fall below 2/512.
 - A policy that is made once a task is tried once a start. In comparisons it stands against every seed; in its own rate
   every trial counts once.
 - A verdict is given only when every planned pair is there. Until then it is ``unfinished``, whatever the figures say.
@@ -14,13 +14,13 @@ Three things are easily got wrong, so they are said here once.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeVar
 
-from world2act_core.evaluation import Interval, exact_paired_p, paired_difference_interval, wilson_interval
-from world2act_core.evaluation.clustered import sign_flip_interval, sign_flip_p
+from world2act_core.evaluation import Interval, exact_paired_p, wilson_interval
+from world2act_core.evaluation.clustered import PairedCounts, clustered_difference_interval, sign_flip_p
 from world2act_core.recipes.study.cosine import CosineReading, read_cosine
 from world2act_core.recipes.study.plan import HELD_OUT, NOT_WORSE, SHIFTED, SUPERIOR, Cell, Comparison, StudyPlan
 from world2act_core.recipes.study.records import CellRecord, MethodRecord
@@ -77,10 +77,6 @@ class Pair(NamedTuple):
     method: bool
     against: bool
 
-    @property
-    def difference(self) -> int:
-        return int(self.method) - int(self.against)
-
 
 @dataclass(frozen=True)
 class ComparisonRow:
@@ -89,8 +85,7 @@ class ComparisonRow:
     Attributes:
         pairs: those that are there; ``missing`` are planned besides.
         gained, lost: starts that only the method, or only the other, solved.
-        pooled_interval: Newcombe's, over pairs as if independent.
-        interval: by sign flips of whole starts; the one that counts.
+        interval: Newcombe's, with the number of pairs that the starts are worth.
         p_pairs, p_starts, p_runs: exact McNemar; exact sign flip by start; by training run.
         tasks: task → difference.
         bars_missed: what was aimed at besides the verdict and is not reached, in words.
@@ -102,7 +97,6 @@ class ComparisonRow:
     gained: int
     lost: int
     difference: float
-    pooled_interval: Interval
     interval: Interval
     p_pairs: float
     p_starts: float
@@ -155,25 +149,22 @@ def compare(plan: StudyPlan, records: Records, planned: Comparison) -> Compariso
     if not pairs:
         return None
     alpha = planned.alpha or plan.analysis.alpha
-    gained, lost = (sum(p.difference == sign for p in pairs) for sign in (1, -1))
-    both = sum(p.method and p.against for p in pairs)
-    starts = _grouped(pairs, lambda p: (p.task, p.start_id))
-    runs = _grouped(pairs, lambda p: (p.task, p.seed))
-    tasks = _grouped(pairs, lambda p: p.task)
-    by_start = [sum(differences) for differences in starts.values()]
+    every = _counts(pairs)
+    starts = [_counts(group) for group in _grouped(pairs, lambda p: (p.task, p.start_id)).values()]
+    runs = [_counts(group) for group in _grouped(pairs, lambda p: (p.task, p.seed)).values()]
+    tasks = {task: _counts(group) for task, group in _grouped(pairs, lambda p: p.task).items()}
     row = ComparisonRow(
         planned=planned,
         pairs=len(pairs),
         missing=missing,
-        gained=gained,
-        lost=lost,
-        difference=(gained - lost) / len(pairs),
-        pooled_interval=paired_difference_interval(both, lost, gained, len(pairs) - both - lost - gained, 1 - alpha),
-        interval=sign_flip_interval(by_start, [len(differences) for differences in starts.values()], 1 - alpha),
-        p_pairs=exact_paired_p(lost, gained),
-        p_starts=sign_flip_p(by_start),
-        p_runs=sign_flip_p([sum(differences) for differences in runs.values()]),
-        tasks={task: sum(differences) / len(differences) for task, differences in tasks.items()},
+        gained=every.only_post,
+        lost=every.only_base,
+        difference=every.difference / len(pairs),
+        interval=clustered_difference_interval(starts, 1 - alpha),
+        p_pairs=exact_paired_p(every.only_base, every.only_post),
+        p_starts=sign_flip_p([counts.difference for counts in starts]),
+        p_runs=sign_flip_p([counts.difference for counts in runs]),
+        tasks={task: counts.difference / sum(counts) for task, counts in tasks.items()},
         verdict="unfinished",
         bars_missed=(),
     )
@@ -202,11 +193,17 @@ def _found(records: Records, cell: Cell, name: str) -> MethodRecord | None:
     return records[cell].methods.get(name) if cell in records else None
 
 
-def _grouped(pairs: Sequence[Pair], key: Callable[[Pair], Key]) -> dict[Key, list[int]]:
-    groups: dict[Key, list[int]] = defaultdict(list)
+def _grouped(pairs: Sequence[Pair], key: Callable[[Pair], Key]) -> dict[Key, list[Pair]]:
+    groups: dict[Key, list[Pair]] = defaultdict(list)
     for each in pairs:
-        groups[key(each)].append(each.difference)
+        groups[key(each)].append(each)
     return groups
+
+
+def _counts(pairs: Sequence[Pair]) -> PairedCounts:
+    """The paired 2x2 table, the second method of the comparison standing as the base."""
+    found = Counter((each.method, each.against) for each in pairs)
+    return PairedCounts(found[True, True], found[False, True], found[True, False], found[False, False])
 
 
 def _judged(row: ComparisonRow, alpha: float) -> ComparisonRow:
@@ -221,7 +218,7 @@ def _judged(row: ComparisonRow, alpha: float) -> ComparisonRow:
     elif differs:
         verdict = "worse"
     points = {task: round(100 * difference, 6) for task, difference in {"": row.difference, **row.tasks}.items()}
-    if points.pop("") < planned.at_least:
+    if points.pop("") < planned.at_least > 0:
         missed.append(f"at least {planned.at_least:+g} points were aimed at")
     for task, difference in points.items():
         if difference < -planned.worst_task:

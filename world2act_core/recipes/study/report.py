@@ -18,10 +18,11 @@ from world2act_core.recipes.study.plan import HELD_OUT, SHIFTED, Comparison
 TITLES = {HELD_OUT: "Held-out starts", SHIFTED: "Shifted starts"}
 NOTES = (
     "Rates are successes over tasks and seeds, with Wilson intervals, which take trials as independent; a policy that "
-    "is made once a task counts each start once. Differences have the interval of an exact sign-flip test whose unit "
-    "is a start with all its seeds, at one minus the level of the comparison. p is the larger of the exact McNemar "
-    "test over all pairs and that sign-flip test; p by run is the sign-flip test whose unit is a training run. Levels "
-    "are not corrected over comparisons."
+    "is made once a task counts each start once. Differences have Newcombe's paired interval at one minus the level of "
+    "the comparison, with the number of pairs that the starts are worth (Rao and Scott's design effect, a start with "
+    "all its seeds being the unit). p is the larger of the exact McNemar test over all pairs and the exact sign-flip "
+    "test of that unit; p by run is the sign-flip test whose unit is a training run. Levels are not corrected over "
+    "comparisons."
 )
 
 
