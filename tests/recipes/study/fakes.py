@@ -23,7 +23,7 @@ from world2act_core.cli import main
 from world2act_core.evaluation import Trial
 from world2act_core.recipes.recording import Attempt, Outcome
 from world2act_core.recipes.study import run as study
-from world2act_core.recipes.study.cells import Context, Made, Method, once_a_task
+from world2act_core.recipes.study.cells import Context, Made, Method, OnceATask
 from world2act_core.simulators.workers import WorkerContext, WorkerPool
 
 PLAN = """\
@@ -63,7 +63,7 @@ def train(context: Context) -> Made:
     return Made(f"toy:{policy}", minutes=1.5, figures={"cosine": RATES[name], "loss": float("nan")})
 
 
-METHODS: dict[str, Method] = {"base": once_a_task(partial(train)), "good": train}
+METHODS: dict[str, Method] = {"base": OnceATask(train), "good": train}
 
 
 def outcome(job: Attempt) -> Outcome:

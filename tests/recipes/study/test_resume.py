@@ -42,12 +42,6 @@ def tries(out: Path) -> Counter[str]:
     return Counter(line for line in diary(out) if line.startswith("try "))
 
 
-def alive(marker: str) -> list[str]:
-    """Command lines of this user's processes that name a folder."""
-    found = subprocess.run(["ps", "-eo", "args", "-ww"], capture_output=True, text=True, check=True).stdout
-    return [line for line in found.splitlines() if marker in line and "ps -eo" not in line]
-
-
 @pytest.fixture
 def plan(tmp_path: Path) -> Path:
     path = tmp_path / "plan.yaml"

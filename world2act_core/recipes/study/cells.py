@@ -92,10 +92,18 @@ class Method(Protocol):
     def __call__(self, context: Context, /) -> Made: ...
 
 
-def once_a_task(method: Method) -> Method:
-    """Mark a method whose policy is the same for every seed, so that it is made and tried once a task."""
-    method.once_a_task = True  # type: ignore[attr-defined]
-    return method
+@dataclass(frozen=True)
+class OnceATask:
+    """A method whose policy is the same for every seed, so that it is made and tried once a task.
+
+    It wraps the method in the registry (``{"base": OnceATask(base)}``), not above its ``def``: a function that hides
+    behind another object of its name cannot be pickled.
+    """
+
+    method: Method
+
+    def __call__(self, context: Context, /) -> Made:
+        return self.method(context)
 
 
 def run_cell(
@@ -175,7 +183,7 @@ class _MethodWork:
 
     @property
     def shared(self) -> bool:
-        return getattr(self.method, "once_a_task", False)
+        return isinstance(self.method, OnceATask)
 
     @property
     def task_folder(self) -> Path:

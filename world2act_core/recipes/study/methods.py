@@ -9,11 +9,10 @@ others find it sealed. ``Made.minutes`` then counts those stages too.
 from __future__ import annotations
 
 from world2act_core.recipes.stages import POLICY, Stages, stage_config
-from world2act_core.recipes.study.cells import Context, Made, Method, once_a_task
+from world2act_core.recipes.study.cells import Context, Made, Method, OnceATask
 from world2act_core.runs import Run
 
 
-@once_a_task
 def base(context: Context) -> Made:
     """The base policy: behaviour cloning on the task's demonstrations, then frozen."""
     work = Stages(context.recipe, context.pool)
@@ -27,5 +26,5 @@ def base(context: Context) -> Made:
     return Made(f"compact:{context.stage.path(POLICY).resolve()}", figures=dict(context.stage.metrics))
 
 
-METHODS: dict[str, Method] = {"base": base}
+METHODS: dict[str, Method] = {"base": OnceATask(base)}
 """Name → method. A plan may name any of these."""
