@@ -68,8 +68,8 @@ def clustered_difference_interval(clusters: Sequence[PairedCounts], confidence: 
         confidence: coverage aimed at, in (0, 1); by simulation it is met (see the tests).
     """
     effect = design_effect(clusters)
-    counts = [sum(column) / effect for column in zip(*clusters, strict=True)]
-    return paired_difference_interval(*counts, confidence=confidence)
+    both, only_base, only_post, neither = (sum(column) / effect for column in zip(*clusters, strict=True))
+    return paired_difference_interval(both, only_base, only_post, neither, confidence)
 
 
 def design_effect(clusters: Sequence[PairedCounts]) -> float:
