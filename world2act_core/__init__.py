@@ -8,6 +8,7 @@ The rooms, from the ground up (a room imports only from rooms above it in this l
 ``runs``        a run is a folder: stages with manifests, exact resume after a kill
 ``pages``       how results are shown: one self-contained page, charts, rates with their intervals
 ``episodes``    rosbag2/MCAP, LeRobot v3, LIBERO and RoboCasa files, synchronised to control steps
+``networks``    blocks and the patch codec, of which the compact models are made
 ``policies``    base policies behind one protocol
 ``world_model``  frame + skill prompt → imagined latents
 ``simulators``  LIBERO behind one protocol, scripted demonstrators, worker processes

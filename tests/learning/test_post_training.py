@@ -22,7 +22,7 @@ from world2act_core.residual.network import Residual, ResidualConfig
 from world2act_core.residual.policy import PostTrainedPolicy, load_residual, save_residual
 from world2act_core.residual.train import PostTrainingSet, Stage2Config, train_residual
 from world2act_core.types import Observation
-from world2act_core.world_model.codec import PatchCodec
+from world2act_core.networks.codec import PatchCodec
 
 USED = torch.tensor([True, True, False, False, False, False, False])
 SPAN = (-torch.ones(7), torch.ones(7))

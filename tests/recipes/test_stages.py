@@ -11,7 +11,7 @@ import torch
 from tests.learning.scenes import EMBODIMENT, SIZE, STREAMS, square_table
 from world2act_core.alignment.adapters import AdapterConfig, Alignment
 from world2act_core.policies.compact import CompactConfig, CompactPolicy, new_network
-from world2act_core.policies.networks import to_float
+from world2act_core.networks.blocks import to_float
 from world2act_core.recipes.stages import post_training_set, split_episodes
 from world2act_core.world_model.compact import CompactWorldModel, CompactWorldModelConfig
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from world2act_core.errors import World2ActError
-from world2act_core.policies.networks import SpatialSoftmax
+from world2act_core.networks.blocks import SpatialSoftmax
 
 SCENE_DROPOUT = 0.5
 """Share of training samples in which the video adapter sees only what changed, not the scene."""
@@ -149,11 +149,17 @@ class ActionDecoder(nn.Module):
 
 
 class Alignment(nn.Module):
-    """B_v, B_a and D_a together: what Stage 1 trains and Stage 2 keeps frozen."""
+    """B_v, B_a and D_a together: what Stage 1 trains and Stage 2 keeps frozen.
+
+    Attributes:
+        imagined: B_v for imagined latents, where there is one (see ``alignment.calibrate``).
+    """
+
+    imagined: VideoAdapter | None
 
     def __init__(self, config: AdapterConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.imagined = config, None
         self.video = VideoAdapter(config)
         self.action = ActionAdapter(config)
         self.decoder = ActionDecoder(config)
@@ -172,5 +178,7 @@ def save_alignment(path: Path, alignment: Alignment) -> None:
 def load_alignment(path: Path) -> Alignment:
     saved = torch.load(path, weights_only=True)
     alignment = Alignment(AdapterConfig(**saved["config"]))
+    if any(name.startswith("imagined.") for name in saved["weights"]):
+        alignment.imagined = VideoAdapter(alignment.config)
     alignment.load_state_dict(saved["weights"])
     return alignment.eval()

@@ -16,7 +16,7 @@ from world2act_core.alignment.train import action_r2, retrieval_accuracy, train_
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.episodes.chunks import ChunkTable
 from world2act_core.policies.compact import CompactPolicy, load_compact, save_compact, train_compact
-from world2act_core.policies.networks import to_float
+from world2act_core.networks.blocks import to_float
 from world2act_core.recipes.recording import Attempt, collection_table, record
 from world2act_core.recipes.settings import Recipe, Split
 from world2act_core.residual.network import Residual

@@ -11,6 +11,7 @@ import torch
 from world2act_core.alignment.adapters import AdapterConfig, Alignment
 from world2act_core.embodiment import Embodiment
 from world2act_core.errors import RunError
+from world2act_core.networks.codec import PatchCodec
 from world2act_core.policies.compact import CompactPolicy, compact_inputs
 from world2act_core.residual.network import Residual, ResidualConfig
 from world2act_core.runs import file_digest
@@ -36,8 +37,9 @@ class PostTrainedPolicy:
         chunk = self.base.act(observation, prompt)
         if not self.strength:
             return chunk
-        images, proprio = compact_inputs(observation, self.base.config, self.embodiment)
-        correction = self.residual(torch.from_numpy(chunk.actions)[None], proprio, images)[0].numpy()
+        frames, proprio = compact_inputs(observation, self.base.config, self.embodiment)
+        seen = self.residual.see(frames)
+        correction = self.residual(torch.from_numpy(chunk.actions)[None], proprio, seen)[0].numpy()
         actions = self.embodiment.clamp(chunk.actions + np.float32(self.strength) * correction)
         return ActionChunk(actions, chunk.stamp, prompt)
 
@@ -50,6 +52,7 @@ def save_residual(path: Path, residual: Residual, config: ResidualConfig, alignm
             "config": asdict(config),
             "adapter": adapter,
             "proprio": residual.standardise.mean.shape[0],
+            "codec": residual.codec.shape,
             "base": file_digest(base),
             "weights": residual.state_dict(),
         },
@@ -68,6 +71,7 @@ def load_residual(path: Path, base: Path) -> Residual:
         raise RunError(f"{path} was trained on another base policy than {base}: run Stage 2 on this base")
     alignment = Alignment(AdapterConfig(**saved["adapter"]))
     used = saved["weights"]["used"] > 0
-    residual = Residual(ResidualConfig(**saved["config"]), alignment, saved["proprio"], used)
+    codec = PatchCodec(**saved["codec"])
+    residual = Residual(ResidualConfig(**saved["config"]), alignment, saved["proprio"], used, codec)
     residual.load_state_dict(saved["weights"])
     return residual

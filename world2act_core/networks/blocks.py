@@ -21,24 +21,32 @@ class SpatialSoftmax(nn.Module):
         return (attention @ grid).flatten(1)
 
 
-class ImageEncoder(nn.Module):
-    """RGB ``(B, 3, S, S)`` in [0, 1] → ``(B, D)``: three convolutions and a spatial softmax."""
+class PatchEncoder(nn.Module):
+    """Patch latents ``(B, C, h, w)`` of cameras tiled side by side → ``(B, features)``.
 
-    def __init__(self, width: int, features: int) -> None:
+    Every patch keeps its place, as cameras stand still: with a few thousand samples that placed a bowl on a plate more
+    often than convolutions under a spatial softmax did (38 against 31 of 40 starts, docs/post-training-trials.md), in
+    a third of the time. Dropout and noise stand where images would be shifted: a shift by two of 64 pixels moves a
+    tabletop by three centimetres, which is all that the objects themselves do.
+    """
+
+    def __init__(self, values: int, features: int, hidden: int = 512, dropout: float = 0.2, noise: float = 0.05) -> None:
         super().__init__()
+        self.noise = noise
         self.net = nn.Sequential(
-            nn.Conv2d(3, width, 5, stride=2, padding=2),
-            nn.ReLU(),
-            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(2 * width, 2 * width, 3, padding=1),
-            SpatialSoftmax(),
-            nn.Linear(4 * width, features),
-            nn.ReLU(),
+            nn.Flatten(),
+            nn.Dropout(dropout),
+            nn.Linear(values, hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, features),
+            nn.GELU(),
         )
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.net(images)
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            latents = latents + self.noise * torch.randn_like(latents)
+        return self.net(latents)
 
 
 class Standardise(nn.Module):
