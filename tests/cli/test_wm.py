@@ -39,6 +39,16 @@ def write(path: Path, *episodes: Episode) -> Path:
     return path
 
 
+@pytest.mark.parametrize("action", ["train", "evaluate", "imagine", "encode", "cache", "finetune"])
+def test_every_action_explains_itself_with_examples_of_its_own(action: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["wm", action, "--help"])
+    assert end.value.code == 0
+    examples = capsys.readouterr().out.partition("examples:")[2]
+    assert f"wm {action} " in examples
+    assert {line.partition("wm ")[2].split()[0] for line in examples.splitlines() if " wm " in line} == {action}
+
+
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("bags") / "toy", *(recorded(index) for index in range(12)))
@@ -161,6 +171,30 @@ def test_a_store_of_another_mode_is_refused(
     assert main([*command, "skills"]) == 0
     assert main([*command, "start"]) == 2
     assert "another from" in capsys.readouterr().err
+
+
+def test_what_really_happened_is_stored_under_the_same_keys_as_what_is_imagined(
+    trained: Path, bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["wm", "imagine", str(trained), str(bag), "--out", str(tmp_path / "imagined")]) == 0
+    assert main(["wm", "encode", str(trained), str(bag), "--out", str(tmp_path / "real")]) == 0
+    assert "24 clips encoded, 0 were there already" in capsys.readouterr().out
+    imagined, real = LatentStore(tmp_path / "imagined"), LatentStore(tmp_path / "real")
+    assert {key: clip.meta for key, clip in real.items()} == {key: clip.meta for key, clip in imagined.items()}
+    assert real.identity == {**{k: v for k, v in imagined.identity.items() if k != "from"}, "real": True}
+    model = load_world_model(trained / "world_model" / "world_model.pt")
+    second_skill = model.encode_frames(_seen(recorded(3))[3:])  # it begins with chunk 3
+    assert torch.allclose(real["square-3#1"].latents.transpose(0, 1), second_skill, atol=1e-5)
+
+
+def test_what_really_happened_is_not_mixed_with_what_is_imagined(
+    trained: Path, bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["wm", "encode", str(trained), str(bag), "--out", str(tmp_path)]) == 0
+    assert main(["wm", "encode", str(trained), str(bag), "--out", str(tmp_path)]) == 0
+    assert "0 clips encoded, 24 were there already" in capsys.readouterr().out
+    assert main(["wm", "imagine", str(trained), str(bag), "--out", str(tmp_path)]) == 2
+    assert "holds latents that were made with another from, real" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

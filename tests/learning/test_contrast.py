@@ -13,6 +13,7 @@ from tests.learning.scenes import square_table
 from world2act_core.alignment.losses import bidirectional_info_nce, sequence_similarity
 from world2act_core.alignment.sampling import SequenceSampler
 from world2act_core.alignment.train import Stage1Config, masked_mse, train_alignment
+from world2act_core.world_model.chunk_latents import InMemoryLatents
 
 
 def sequences(b: int = 4, length: int = 5, size: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
@@ -119,7 +120,8 @@ def test_one_episode_cannot_be_contrasted():
 
 def test_training_is_the_same_whatever_stands_in_the_padding(tmp_path, monkeypatch):
     table = square_table(6)  # six chunks an episode, so that a third of the sequences below is padding
-    latents = torch.randn(len(table.frames), 8, 4, 4, generator=torch.Generator().manual_seed(0))
+    each_frame = torch.randn(len(table.frames), 8, 4, 4, generator=torch.Generator().manual_seed(0))
+    latents = InMemoryLatents(each_frame, table.before, table.after)
     config = Stage1Config(steps=3, batch=4, length=9)
     draw = SequenceSampler.draw
 

@@ -17,12 +17,13 @@ from world2act_core.alignment.train import (
     video_latents,
 )
 from world2act_core.errors import ContractError, RunError
+from world2act_core.networks.codec import PatchCodec
 from world2act_core.policies.compact import CompactConfig, load_compact, new_network, save_compact
 from world2act_core.residual.network import Residual, ResidualConfig
 from world2act_core.residual.policy import PostTrainedPolicy, load_residual, save_residual
 from world2act_core.residual.train import PostTrainingSet, Stage2Config, train_residual
 from world2act_core.types import Observation
-from world2act_core.networks.codec import PatchCodec
+from world2act_core.world_model.chunk_latents import InMemoryLatents
 
 USED = torch.tensor([True, True, False, False, False, False, False])
 SPAN = (-torch.ones(7), torch.ones(7))
@@ -34,7 +35,7 @@ def learned(tmp_path_factory):
     table = square_table(40)
     codec = PatchCodec(SIZE)
     codec.fit(torch.from_numpy(table.frames))
-    latents = codec.encode(torch.from_numpy(table.frames))
+    latents = InMemoryLatents(codec.encode(torch.from_numpy(table.frames)), table.before, table.after)
     config = Stage1Config(steps=250, batch=8, length=4)
     alignment, history = train_alignment(table, latents, config, 0, tmp_path_factory.mktemp("s1") / "checkpoint.pt")
     return table, latents, alignment, history
@@ -42,7 +43,7 @@ def learned(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def base_file(tmp_path_factory):
-    config = CompactConfig(streams=STREAMS, image_size=SIZE, width=8, features=16)
+    config = CompactConfig(cameras=("agentview",), streams=STREAMS, image_size=SIZE, features=16)
     torch.manual_seed(3)
     path = tmp_path_factory.mktemp("base") / "policy.pt"
     save_compact(path, new_network(config, EMBODIMENT), config, EMBODIMENT)
@@ -53,10 +54,10 @@ def post_training_set(learned) -> PostTrainingSet:
     """A base that does nothing, and targets that are what really happened."""
     table, latents, alignment, _ = learned
     return PostTrainingSet(
-        images=torch.from_numpy(table.frames[table.before]),
+        frames=torch.from_numpy(table.frames[table.before]),
         proprio=torch.from_numpy(table.proprio),
         base=torch.zeros(len(table), 4, 7),
-        target=video_latents(alignment, latents[table.before], latents[table.after]),
+        target=video_latents(alignment, latents, np.arange(len(table))),
         episode=torch.from_numpy(table.episode),
     )
 
@@ -75,15 +76,25 @@ def test_chunks_of_one_rollout_are_no_negatives(learned, tmp_path):
     assert contrasts[1] > 1.0
 
 
+def toy_codec() -> PatchCodec:
+    codec = PatchCodec(SIZE)
+    codec.fit(torch.from_numpy(square_table(40).frames))
+    return codec
+
+
 def new_residual(alignment) -> Residual:
     """It may move x and y only, the dimensions that the toy world's pushes use."""
     torch.manual_seed(0)
-    return Residual(ResidualConfig(), alignment, 5, USED)
+    return Residual(ResidualConfig(), alignment, 5, USED, toy_codec())
 
 
 def final_actions(residual: Residual, data: PostTrainingSet) -> torch.Tensor:
     with torch.no_grad():
-        return data.base + residual(data.base, data.proprio, data.images.permute(0, 3, 1, 2).float() / 255)
+        return data.base + residual(data.base, data.proprio, residual.see(data.frames))
+
+
+def frames(count: int) -> torch.Tensor:
+    return torch.randint(0, 256, (count, SIZE, SIZE, 3), dtype=torch.uint8)
 
 
 def shake(residual: Residual, scale: float) -> None:
@@ -104,7 +115,7 @@ def test_stage_1_reads_actions_from_unseen_video(learned):
     unseen = square_table(60).select(np.arange(40 * 6, 60 * 6))
     codec = PatchCodec(SIZE)
     codec.fit(torch.from_numpy(square_table(40).frames))
-    latents = codec.encode(torch.from_numpy(unseen.frames))
+    latents = InMemoryLatents(codec.encode(torch.from_numpy(unseen.frames)), unseen.before, unseen.after)
     assert action_r2(alignment, unseen, latents)["r2"] > 0.2
     assert retrieval_accuracy(alignment, unseen, latents) > 2 / 16  # twice what guessing gives
 
@@ -117,7 +128,7 @@ def test_stage_1_losses_fall(learned):
 
 def test_an_untrained_residual_leaves_the_base_alone(learned):
     _, _, alignment, _ = learned
-    correction = new_residual(alignment)(torch.rand(3, 4, 7), torch.rand(3, 5), torch.rand(3, 3, SIZE, SIZE))
+    correction = new_residual(alignment)(torch.rand(3, 4, 7), torch.rand(3, 5), toy_codec().encode(frames(3)))
     assert not correction.any()
 
 
@@ -162,7 +173,7 @@ def test_unused_action_dimensions_are_never_touched(learned, tmp_path):
     residual, data = new_residual(alignment), post_training_set(learned)
     train_residual(residual, alignment, data, SPAN, Stage2Config(steps=30), 0, tmp_path / "c.pt")
     with torch.no_grad():
-        correction = residual(data.base, data.proprio, data.images.permute(0, 3, 1, 2).float() / 255)
+        correction = residual(data.base, data.proprio, residual.see(data.frames))
     assert correction[..., USED].all()
     assert not correction[..., ~USED].any()
 
@@ -212,7 +223,7 @@ def test_a_residual_survives_its_file_and_knows_its_base(learned, base_file, tmp
     shake(residual, 1.0)
     save_residual(tmp_path / "residual.pt", residual, ResidualConfig(), alignment, base_file)
     again = load_residual(tmp_path / "residual.pt", base_file).eval()
-    given = torch.rand(2, 4, 7), torch.rand(2, 5), torch.rand(2, 3, SIZE, SIZE)
+    given = torch.rand(2, 4, 7), torch.rand(2, 5), residual.see(frames(2))
     assert torch.equal(again(*given), residual(*given))
     (tmp_path / "other.pt").write_bytes(base_file.read_bytes() + b"x")
     with pytest.raises(RunError, match="another base policy"):

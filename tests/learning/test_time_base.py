@@ -72,6 +72,7 @@ def test_a_missing_frame_costs_the_chunks_beside_it_and_no_other():
         images={"agentview": episode.images["agentview"][kept]},
     )
     table = chunk_table([holed], EMBODIMENT, ("agentview",), STREAMS, SIZE)
+    assert table.step.tolist() == [0, 12]
     assert table.clock.tolist() == [0, 3]
 
 
@@ -82,6 +83,7 @@ def test_the_clock_counts_from_the_beginning_of_the_skill_under_way():
     table = chunk_table([split], EMBODIMENT, ("agentview",), STREAMS, SIZE)
     assert table.prompts == ("first", "first", "first", "second", "second")
     assert table.clock.tolist() == [0, 1, 2, 0, 1]
+    assert table.step.tolist() == [0, 4, 8, 12, 16]  # which runs on
 
 
 def test_action_free_videos_are_marked_unlabelled():
@@ -114,7 +116,7 @@ def test_a_selection_keeps_every_column_and_only_the_frames_it_needs():
     chosen = table.select(rows)
     for name in ("before", "after", "previous"):
         assert np.array_equal(chosen.frames[getattr(chosen, name)], table.frames[getattr(table, name)[rows]])
-    for name in ("proprio", "actions", "labelled", "clock", "episode"):
+    for name in ("proprio", "actions", "labelled", "step", "clock", "episode"):
         assert np.array_equal(getattr(chosen, name), getattr(table, name)[rows])
     assert chosen.prompts == tuple(table.prompts[row] for row in rows)
     assert len(chosen.frames) == 2 + 4 + 3  # an episode's first chunk, two in a row with the frame before, a single one

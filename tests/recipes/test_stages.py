@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.learning.scenes import EMBODIMENT, SIZE, STREAMS, square_table
+from tests.learning.scenes import EMBODIMENT, SIZE, STREAMS, square_episode, square_table
 from world2act_core.alignment.adapters import AdapterConfig, Alignment
 from world2act_core.policies.compact import CompactConfig, CompactPolicy, new_network
-from world2act_core.networks.blocks import to_float
 from world2act_core.recipes.stages import post_training_set, split_episodes
+from world2act_core.world_model.chunk_latents import StoredLatents, imagined_latents
 from world2act_core.world_model.compact import CompactWorldModel, CompactWorldModelConfig
+from world2act_core.world_model.imagination import From, imagine_episode, write_clips
+from world2act_core.world_model.store import LatentStore, LatentWriter
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,7 @@ def parts():
     torch.set_num_threads(1)
     torch.manual_seed(0)
     table = square_table(6)
-    config = CompactConfig(streams=STREAMS, image_size=SIZE, width=8, features=16)
+    config = CompactConfig(cameras=("agentview",), streams=STREAMS, image_size=SIZE, features=16)
     policy = CompactPolicy(new_network(config, EMBODIMENT), config, EMBODIMENT)
     with torch.no_grad():
         for parameter in policy.network.head[-1].parameters():
@@ -34,29 +36,51 @@ def parts():
     return table, policy, model, alignment
 
 
+def made(table, policy, model, alignment):
+    return post_training_set(table, policy, imagined_latents(model, table), alignment)
+
+
 def test_it_pairs_what_the_base_does_in_range_with_what_is_imagined_from_the_same_frame(parts):
     table, policy, model, alignment = parts
-    data = post_training_set(*parts)
+    data = made(*parts)
     row = 8
     image = torch.from_numpy(table.frames[table.before[[row]]])
     before = model.encode_frames(image)
     with torch.no_grad():
-        action = policy.network(to_float(image), torch.from_numpy(table.proprio[[row]]))[0]
+        action = policy.network(image, torch.from_numpy(table.proprio[[row]]))[0]
         previous = model.encode_frames(torch.from_numpy(table.frames[table.previous[[row]]]))
         imagined = model.predict(previous, before, [table.prompts[row]], torch.tensor([table.clock[row]]), 1)[:, :, 1]
         target = alignment.video(before, imagined)[0]
     assert action.abs().max() > 1
     assert torch.allclose(data.base[row], action.clamp(-1, 1), atol=1e-5)
     assert torch.allclose(data.target[row], target, atol=1e-5)
-    assert torch.equal(data.images[row], image[0])
+    assert torch.equal(data.frames[row], image[0])
 
 
 def test_it_never_reads_what_really_happened_nor_which_actions_were_taken(parts):
     table, *others = parts
     blind = replace(table, after=table.before, actions=np.full_like(table.actions, np.nan))
-    seen, unseen = post_training_set(*parts), post_training_set(blind, *others)
+    seen, unseen = made(*parts), made(blind, *others)
     assert torch.equal(seen.target, unseen.target)
     assert torch.equal(seen.base, unseen.base)
+
+
+def test_what_is_imagined_can_be_read_from_a_store(parts, tmp_path):
+    table, policy, model, alignment = parts
+    m = EMBODIMENT.chunk_length
+
+    def clips_of(episode):
+        return imagine_episode(model, episode, ("agentview",), size=SIZE, chunk_length=m, begin=From.SKILLS)
+
+    with LatentWriter(tmp_path, {}) as writer:
+        write_clips(writer, [square_episode(index) for index in range(6)], clips_of, m)
+    store = LatentStore(tmp_path)
+    data = post_training_set(table, policy, StoredLatents(store, table), alignment)
+    clip = store["square-1#0"].latents.transpose(0, 1)
+    with torch.no_grad():
+        target = alignment.video(clip[2:3], clip[3:4])[0]
+    assert torch.allclose(data.target[6 + 2], target, atol=1e-5)  # six chunks an episode
+    assert torch.equal(data.base, made(*parts).base)
 
 
 def test_the_measured_episodes_share_no_frame_with_the_others():

@@ -23,6 +23,7 @@ from world2act_core.policies.compact import CompactConfig, train_compact
 from world2act_core.residual.network import Residual, ResidualConfig
 from world2act_core.residual.train import PostTrainingSet, Stage2Config, train_residual
 from world2act_core.runs import training
+from world2act_core.world_model.chunk_latents import real_latents
 from world2act_core.world_model.compact import CompactWorldModelConfig, train_world_model
 
 STAGES = ("base", "world_model", "stage1", "stage2")
@@ -32,23 +33,27 @@ STEPS, CHECKPOINT_EVERY = 12, 5
 
 def train(folder: Path) -> dict[str, nn.Module]:
     table = square_table(8)
-    config = CompactConfig(streams=STREAMS, image_size=SIZE, width=8, features=16, steps=STEPS, batch=16)
+    config = CompactConfig(
+        cameras=("agentview",), streams=STREAMS, image_size=SIZE, features=16, steps=STEPS, batch=16
+    )
     base, _ = train_compact(table, EMBODIMENT, config, 0, folder / "base.pt")
 
     world_config = CompactWorldModelConfig(image_size=SIZE, views=1, width=8, steps=STEPS, batch=8)
     world_model, _ = train_world_model(table, world_config, 1, folder / "world_model.pt")
 
-    latents = world_model.encode_frames(torch.from_numpy(table.frames))
+    latents = real_latents(world_model, table)
     config1 = Stage1Config(steps=STEPS, batch=4, length=4)
     alignment, _ = train_alignment(table, latents, config1, 2, folder / "stage1.pt")
 
     torch.manual_seed(0)
-    residual = Residual(ResidualConfig(), alignment, table.proprio.shape[1], torch.ones(7, dtype=torch.bool))
+    residual = Residual(
+        ResidualConfig(), alignment, table.proprio.shape[1], torch.ones(7, dtype=torch.bool), world_model.codec
+    )
     data = PostTrainingSet(
-        images=torch.from_numpy(table.frames[table.before]),
+        frames=torch.from_numpy(table.frames[table.before]),
         proprio=torch.from_numpy(table.proprio),
         base=0.5 * torch.from_numpy(table.actions),
-        target=video_latents(alignment, latents[table.before], latents[table.after]),
+        target=video_latents(alignment, latents, np.arange(len(table))),
         episode=torch.from_numpy(table.episode),
     )
     span = (-torch.ones(7), torch.ones(7))

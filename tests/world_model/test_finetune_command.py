@@ -1,4 +1,4 @@
-"""``world2act world-model``: from logged episodes to fine-tuned weights."""
+"""``world2act wm cache`` and ``finetune``: from logged episodes to fine-tuned weights."""
 
 from __future__ import annotations
 
@@ -76,21 +76,21 @@ def test_from_episodes_to_an_adapter(
             writer.write_episode(replace(each, images=images))
     cache, run = tmp_path / "cache", tmp_path / "run"
     size = ["--size", str(HEIGHT), str(WIDTH), "--weights", str(weights)]
-    assert main(["world-model", "cache", str(skills), "--out", str(cache), *size]) == 0
+    assert main(["wm", "cache", str(skills), "--out", str(cache), *size]) == 0
     assert "8 clips encoded, 0 were there, 3 prompts" in capsys.readouterr().out
-    command = ["world-model", "finetune", str(cache), "--run", str(run), "--weights", str(weights)]
+    command = ["wm", "finetune", str(cache), "--run", str(run), "--weights", str(weights)]
     assert main([*command, "--recipe", str(recipe(tmp_path, as_yaml(replace(QUICK, steps=2))))]) == 0
     assert "held-out loss 1." in capsys.readouterr().out
     assert (run / "lora" / "pytorch_lora_weights.safetensors").is_file()
 
 
 def test_missing_weights_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["world-model", "cache", str(tmp_path), "--out", str(tmp_path / "cache")]
+    command = ["wm", "cache", str(tmp_path), "--out", str(tmp_path / "cache")]
     assert main([*command, "--weights", str(tmp_path / "no-weights")]) == 2
     said = capsys.readouterr().err
-    assert said.startswith("world2act world-model: there is no folder") and len(said.splitlines()) == 1
+    assert said.startswith("world2act wm: there is no folder") and len(said.splitlines()) == 1
 
 
 def test_an_unfinished_cache_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["world-model", "finetune", str(tmp_path), "--run", str(tmp_path / "run")]) == 2
-    assert "has no index.json: build the cache with 'world2act world-model cache'" in capsys.readouterr().err
+    assert main(["wm", "finetune", str(tmp_path), "--run", str(tmp_path / "run")]) == 2
+    assert "has no index.json: build the cache with 'world2act wm cache'" in capsys.readouterr().err

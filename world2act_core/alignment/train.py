@@ -14,6 +14,8 @@ from world2act_core.alignment.losses import bidirectional_info_nce, sequence_sim
 from world2act_core.alignment.sampling import SequenceSampler
 from world2act_core.episodes.chunks import ChunkTable
 from world2act_core.runs import Checkpointed, fit
+from world2act_core.types import Array
+from world2act_core.world_model.chunk_latents import ChunkLatents
 
 
 @dataclass(frozen=True)
@@ -33,18 +35,17 @@ class Stage1Config:
 
 
 def train_alignment(
-    table: ChunkTable, latents: torch.Tensor, config: Stage1Config, seed: int, checkpoint: Path, label: str = "stage 1"
+    table: ChunkTable, latents: ChunkLatents, config: Stage1Config, seed: int, checkpoint: Path, label: str = "stage 1"
 ) -> tuple[Alignment, list[dict[str, float]]]:
     """Train B_v, B_a and D_a on the labelled chunks of a table.
 
     Args:
-        latents: ``(F, C, h, w)`` world-model latents of the table's frames; the world model stays frozen.
+        latents: the world model's, around the table's chunks; the world model stays frozen.
         checkpoint: file to resume from.
     """
     torch.manual_seed(seed)
-    shape = (int(latents.shape[1]), int(latents.shape[2]), int(latents.shape[3]))
     _, chunk_length, actions = table.actions.shape
-    alignment = Alignment(AdapterConfig(shape, chunk_length, actions, config.size, config.pooling))
+    alignment = Alignment(AdapterConfig(latents.latent_shape, chunk_length, actions, config.size, config.pooling))
     sampler = SequenceSampler(table, config.length, config.batch, config.hard_ratio)
     all_actions = torch.from_numpy(table.actions)
 
@@ -53,7 +54,7 @@ def train_alignment(
         shape, flat = batch.rows.shape, batch.rows.reshape(-1)
         a = all_actions[flat]
         z_a = alignment.action(a)
-        z_v = alignment.video(latents[table.before[flat]], latents[table.after[flat]])
+        z_v = alignment.video(*latents.pair(flat))
         valid = torch.from_numpy(batch.mask)
         similarity = sequence_similarity(z_v.unflatten(0, shape), z_a.unflatten(0, shape), valid)
         contrast = bidirectional_info_nce(similarity, config.temperature)
@@ -74,17 +75,17 @@ def masked_mse(predicted: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor
 
 
 @torch.no_grad()
-def video_latents(alignment: Alignment, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-    """z^v ``(N, D)`` of chunks between latents ``(N, C, h, w)``, in pieces that fit into memory."""
-    parts = zip(before.split(256), after.split(256), strict=True)
-    return torch.cat([alignment.video(first, second) for first, second in parts])
+def video_latents(alignment: Alignment, latents: ChunkLatents, rows: Array) -> torch.Tensor:
+    """z^v ``(B, D)`` of the chunks ``rows (B,)``, in pieces that fit into memory."""
+    parts = (rows[begin : begin + 256] for begin in range(0, len(rows), 256))
+    return torch.cat([alignment.video(*latents.pair(part)) for part in parts])
 
 
 @torch.no_grad()
-def action_r2(alignment: Alignment, table: ChunkTable, latents: torch.Tensor) -> dict[str, float]:
+def action_r2(alignment: Alignment, table: ChunkTable, latents: ChunkLatents) -> dict[str, float]:
     """How well actions are read from video on a labelled table: R² overall (1 is perfect, 0 is the mean action)."""
     rows = np.flatnonzero(table.labelled)
-    z_v = video_latents(alignment, latents[table.before[rows]], latents[table.after[rows]])
+    z_v = video_latents(alignment, latents, rows)
     read, truth = alignment.decoder(z_v), torch.from_numpy(table.actions[rows])
     spread = (truth - truth.mean((0, 1))).square().sum((0, 1))
     error = (read - truth).square().sum((0, 1))
@@ -95,13 +96,13 @@ def action_r2(alignment: Alignment, table: ChunkTable, latents: torch.Tensor) ->
 
 
 @torch.no_grad()
-def retrieval_accuracy(alignment: Alignment, table: ChunkTable, latents: torch.Tensor, seed: int = 0) -> float:
+def retrieval_accuracy(alignment: Alignment, table: ChunkTable, latents: ChunkLatents, seed: int = 0) -> float:
     """Share of sequences whose own actions are the most similar ones of a batch, averaged over 32 batches."""
     sampler, hits, total = SequenceSampler(table, 8, 16), 0, 0
     for step in range(32):
         batch = sampler.draw(np.random.default_rng((seed, step)))
         flat = batch.rows.reshape(-1)
-        z_v = video_latents(alignment, latents[table.before[flat]], latents[table.after[flat]])
+        z_v = video_latents(alignment, latents, flat)
         z_a = alignment.action(torch.from_numpy(table.actions[flat]))
         shape, valid = batch.rows.shape, torch.from_numpy(batch.mask)
         similarity = sequence_similarity(z_v.unflatten(0, shape), z_a.unflatten(0, shape), valid)

@@ -37,6 +37,7 @@ class ChunkTable:
         proprio: ``(N, P)`` float32 at the chunk's first step.
         actions: ``(N, M, A)`` float32, meaningless where ``labelled`` is False.
         labelled: ``(N,)`` bool, False for chunks of action-free videos.
+        step: ``(N,)`` int64, control step of its episode at which the chunk begins.
         clock: ``(N,)`` chunks since the skill began that is under way at the chunk's first step.
         episode: ``(N,)`` index of the episode.
         prompts: skill prompt of each chunk.
@@ -50,6 +51,7 @@ class ChunkTable:
     proprio: Array
     actions: Array
     labelled: Array
+    step: Array
     clock: Array
     episode: Array
     prompts: tuple[str, ...]
@@ -70,12 +72,13 @@ class ChunkTable:
         place = np.full(len(self.frames), -1)
         place[kept] = np.arange(len(kept))
         frames = {name: place[getattr(self, name)[rows]] for name in ("before", "after", "previous")}
-        columns = {name: getattr(self, name)[rows] for name in ("proprio", "actions", "labelled", "clock", "episode")}
+        columns = {name: getattr(self, name)[rows] for name in _COLUMNS}
         prompts = tuple(self.prompts[row] for row in rows)
         return replace(self, frames=self.frames[kept], prompts=prompts, **frames, **columns)
 
 
-_ARRAYS = ("frames", "before", "after", "previous", "proprio", "actions", "labelled", "clock", "episode")
+_COLUMNS = ("proprio", "actions", "labelled", "step", "clock", "episode")
+_ARRAYS = ("frames", "before", "after", "previous", *_COLUMNS)
 
 
 def chunk_table(
@@ -116,6 +119,7 @@ def chunk_table(
         rows["proprio"].append(proprio)
         rows["actions"].append(actions.astype(np.float32))
         rows["labelled"].append(np.full(len(starts), known is not None))
+        rows["step"].append(starts)
         skills = [_skill_at(episode, int(step)) for step in starts]
         rows["clock"].append((starts - [skill.start for skill in skills]) // m)
         rows["episode"].append(np.full(len(starts), number, np.int64))

@@ -31,7 +31,7 @@ from world2act_core.runs import Run, Stage, training
 from world2act_core.simulators import control, libero, privileged, rendering, rollout, starts
 from world2act_core.simulators.demonstrators import deliveries, grips, pick_and_place, script
 from world2act_core.simulators.workers import WorkerPool
-from world2act_core.world_model import codec
+from world2act_core.world_model import chunk_latents, codec
 from world2act_core.world_model import compact as compact_world_model
 
 # What a stage's result depends on besides its configuration and inputs: a change of these sources runs it again.
@@ -39,9 +39,10 @@ _DEMONSTRATOR: list[ModuleType] = [privileged, script, grips, pick_and_place, de
 _SIMULATION: list[ModuleType] = [libero, control, rendering, starts, rollout, *_DEMONSTRATOR, recording]
 _BASE: list[ModuleType] = [stages, compact_policy, networks, chunks, training]
 _WORLD_MODEL: list[ModuleType] = [stages, compact_world_model, codec, chunks, training]
-_STAGE1: list[ModuleType] = [stages, adapters, losses, sampling, alignment_train, chunks, training]
+_STAGE1: list[ModuleType] = [stages, adapters, losses, sampling, alignment_train, chunk_latents, chunks, training]
 _EVALUATION: list[ModuleType] = [evaluation_module, residual_policy, *_SIMULATION]
-_STAGE2: list[ModuleType] = [stages, residual_network, residual_train, residual_policy, losses, training, *_SIMULATION]
+_RESIDUAL: list[ModuleType] = [residual_network, residual_train, residual_policy, losses, training]
+_STAGE2: list[ModuleType] = [stages, chunk_latents, *_RESIDUAL, *_SIMULATION]
 
 
 def run_pipeline(folder: Path, recipe: Recipe, announce: Callable[[str], None] = print) -> Path:

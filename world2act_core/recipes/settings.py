@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from world2act_core.alignment.train import Stage1Config
@@ -42,7 +42,7 @@ class Recipe:
     suite: str = "libero_goal"
     task: int = 8
     embodiment: str = "libero_panda"
-    cameras: tuple[str, ...] = ("agentview", "wrist")  # of the world model; the first is also the policy's
+    cameras: tuple[str, ...] = ("agentview", "wrist")  # tiled in one frame, which every model sees
     jitter_cm: float = 3.0
     seed: int = 0
     workers: int = 2
@@ -72,8 +72,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what would only fail, or be wrong, after minutes of work."""
-        if self.base.camera != self.cameras[0]:
-            raise World2ActError(f"base.camera {self.base.camera} must be the first of cameras {list(self.cameras)}")
+        if self.base.cameras not in (CompactConfig().cameras, self.cameras):
+            raise World2ActError(f"base.cameras {list(self.base.cameras)} is decided by cameras: leave it out")
+        object.__setattr__(self, "base", replace(self.base, cameras=self.cameras))
         for name in TRAINING_SPLITS:
             if getattr(self, name).shares_a_state_with(self.evaluation):
                 raise World2ActError(f"{name} and evaluation share official states: change their first and last")

@@ -26,9 +26,9 @@ from world2act_core.residual.train import PostTrainingSet, train_residual
 from world2act_core.runs import Stage
 from world2act_core.simulators.starts import Start
 from world2act_core.simulators.workers import WorkerPool
+from world2act_core.world_model.chunk_latents import ChunkLatents, imagined_latents, real_latents
 from world2act_core.world_model.compact import (
     CompactWorldModel,
-    imagine_next,
     latent_errors,
     load_world_model,
     save_world_model,
@@ -99,12 +99,11 @@ class Stages:
         model = load_world_model(world_model.path(WORLD_MODEL))
         table = self._table([demonstrations, free_pairs])
         train, held_out = split_episodes(table, 0.9)
-        latents = model.encode_frames(torch.from_numpy(train.frames))
         alignment, history = train_alignment(
-            train, latents, self.recipe.stage1, self.recipe.seed, stage.scratch / "checkpoint.pt"
+            train, real_latents(model, train), self.recipe.stage1, self.recipe.seed, stage.scratch / "checkpoint.pt"
         )
         save_alignment(stage.path(ALIGNMENT), alignment)
-        unseen = model.encode_frames(torch.from_numpy(held_out.frames))
+        unseen = real_latents(model, held_out)
         metrics = {"chunks": len(train), **action_r2(alignment, held_out, unseen)}
         metrics["retrieval"] = retrieval_accuracy(alignment, held_out, unseen)
         _finish(stage, history, metrics)
@@ -114,7 +113,7 @@ class Stages:
         model = load_world_model(world_model.path(WORLD_MODEL))
         alignment = load_alignment(stage1.path(ALIGNMENT))
         policy = load_compact(base.path(POLICY), self.embodiment)
-        residual = self._new_residual(alignment, demonstrations)
+        residual = self._new_residual(alignment, demonstrations, model)
         starts = self.recipe.starts(self.recipe.post_training)
         shares = np.array_split(np.arange(len(starts)), self.recipe.rounds)
         history: list[dict[str, float]] = []
@@ -133,7 +132,7 @@ class Stages:
             )
             record(self.pool, attempts, f"stage 2, round {number + 1}: rollouts")
             table = self._folders_table([stage.scratch / f"round{n + 1}" / BAGS for n in range(number + 1)])
-            data = post_training_set(table, policy, model, alignment)
+            data = post_training_set(table, policy, imagined_latents(model, table), alignment)
             if number == 0:
                 residual.standardise.fit(data.proprio)
             done = train_residual(
@@ -154,13 +153,13 @@ class Stages:
         stage.starts = [start.id for start in starts]
         _finish(stage, history, {"chunks": len(data), "cosine": history[-1]["cosine"]})
 
-    def _new_residual(self, alignment: Alignment, demonstrations: Stage) -> Residual:
+    def _new_residual(self, alignment: Alignment, demonstrations: Stage, model: CompactWorldModel) -> Residual:
         """An untrained residual that leaves alone every action dimension which the demonstrations hardly use: what an
         adapter reads there is mostly error."""
         table = self._table([demonstrations])
         used = torch.from_numpy(table.actions.std((0, 1)) > self.recipe.used_spread)
         torch.manual_seed(self.recipe.seed)
-        return Residual(self.recipe.residual, alignment, table.proprio.shape[1], used)
+        return Residual(self.recipe.residual, alignment, table.proprio.shape[1], used, model.codec)
 
     def _action_range(self) -> tuple[torch.Tensor, torch.Tensor]:
         layout = self.embodiment.action
@@ -210,18 +209,16 @@ def split_episodes(table: ChunkTable, share: float) -> tuple[ChunkTable, ChunkTa
 
 @torch.no_grad()
 def post_training_set(
-    table: ChunkTable, policy: CompactPolicy, model: CompactWorldModel, alignment: Alignment
+    table: ChunkTable, policy: CompactPolicy, imagined: ChunkLatents, alignment: Alignment
 ) -> PostTrainingSet:
     """What the base does at every chunk of the rollouts, and where the world model imagines it should lead."""
-    images, proprio = torch.from_numpy(table.view(0)[table.before]), torch.from_numpy(table.proprio)
-    parts = zip(images.split(256), proprio.split(256), strict=True)
-    base = torch.cat([policy.network(to_float(image), state) for image, state in parts])
+    frames, proprio = torch.from_numpy(table.frames[table.before]), torch.from_numpy(table.proprio)
+    parts = zip(frames.split(256), proprio.split(256), strict=True)
+    base = torch.cat([policy.network(seen, state) for seen, state in parts])
     layout = policy.embodiment.action
-    latents = model.encode_frames(torch.from_numpy(table.frames))
-    imagined = imagine_next(model, table, latents)
-    target = video_latents(alignment, latents[table.before], imagined)
+    target = video_latents(alignment, imagined, np.arange(len(table)))
     base = base.clamp(torch.from_numpy(layout.low), torch.from_numpy(layout.high))
-    return PostTrainingSet(images, proprio, base, target, torch.from_numpy(table.episode))
+    return PostTrainingSet(frames, proprio, base, target, torch.from_numpy(table.episode))
 
 
 def _finish(stage: Stage, history: list[dict[str, float]], metrics: dict[str, float]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.errors import RunError, World2ActError
 from world2act_core.runs import Run, Stage
 from world2act_core.runs.stage import MANIFEST, file_digest, read_stage
+from world2act_core.types import Episode
 from world2act_core.world_model import codec, compact, videos
 from world2act_core.world_model.compact import (
     CompactWorldModel,
@@ -19,7 +20,7 @@ from world2act_core.world_model.compact import (
     save_world_model,
     train_world_model,
 )
-from world2act_core.world_model.imagination import From, imagine_into
+from world2act_core.world_model.imagination import From, KeyedClip, encode_episode, imagine_episode, write_clips
 from world2act_core.world_model.scores import Example, Scores, examples, score
 from world2act_core.world_model.store import LatentWriter
 from world2act_core.world_model.videos import cameras_of, digest_of, read_videos, split, videos_in
@@ -122,20 +123,49 @@ def evaluate(trained: TrainedModel, inputs: Sequence[Path] = ()) -> tuple[Scores
 
 
 def imagine(trained: TrainedModel, inputs: Sequence[Path], out: Path, begin: From) -> tuple[int, int]:
-    """Write the imagined latents of all episodes; how many clips were made, and how many were there already."""
+    """Write the imagined latents of all episodes; how many clips were made, and how many were there already.
+
+    Raises:
+        World2ActError: no episode has the cameras of the model, or two have the same id.
+        RunError: the store holds latents that were made otherwise.
+    """
+    m, size = trained.embodiment.chunk_length, trained.size
+
+    def clips_of(episode: Episode) -> Iterator[KeyedClip]:
+        return imagine_episode(trained.model, episode, trained.cameras, size=size, chunk_length=m, begin=begin)
+
+    return _write(trained, inputs, out, clips_of, {"from": begin.value})
+
+
+def encode(trained: TrainedModel, inputs: Sequence[Path], out: Path) -> tuple[int, int]:
+    """Write the latents of the real frames of all episodes; else as `imagine`."""
+    m, size = trained.embodiment.chunk_length, trained.size
+
+    def clips_of(episode: Episode) -> Iterator[KeyedClip]:
+        return encode_episode(trained.model, episode, trained.cameras, size=size, chunk_length=m)
+
+    return _write(trained, inputs, out, clips_of, {"real": True})
+
+
+def _write(
+    trained: TrainedModel,
+    inputs: Sequence[Path],
+    out: Path,
+    clips_of: Callable[[Episode], Iterator[KeyedClip]],
+    how: dict[str, Any],
+) -> tuple[int, int]:
+    """``how`` the latents were made tells stores of one model apart."""
     m = trained.embodiment.chunk_length
-    identity: dict[str, Any] = {
+    identity = {
         "model": file_digest(trained.stage.path(WEIGHTS)),
         "embodiment": trained.embodiment.name,
         "cameras": list(trained.cameras),
-        "from": begin.value,
         "steps_per_latent": m,
+        **how,
     }
     episodes = videos_in(inputs, trained.embodiment, trained.cameras, progress=True)
     with LatentWriter(out, identity) as writer:
-        made, there = imagine_into(
-            writer, trained.model, episodes, trained.cameras, size=trained.size, chunk_length=m, begin=begin
-        )
+        made, there = write_clips(writer, episodes, clips_of, m)
     if not made + there:
         raise World2ActError(
             f"no episode of {', '.join(map(str, inputs))} has frames from {', '.join(trained.cameras)}, which the "

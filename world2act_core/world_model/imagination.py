@@ -1,8 +1,8 @@
-"""Imagination of logged episodes as data: the latents of every skill, with their time base, into a latent store."""
+"""Latents of logged episodes as data: every skill imagined, or as it really went, with its time base, into a store."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
@@ -12,10 +12,15 @@ import numpy as np
 import torch
 
 from world2act_core.episodes.chunks import tiled_frames
+from world2act_core.errors import World2ActError
 from world2act_core.types import Episode, Skill
+from world2act_core.world_model.compact import CompactWorldModel
 from world2act_core.world_model.composition import Planned, imagine_skills
 from world2act_core.world_model.protocol import WorldModel
 from world2act_core.world_model.store import LatentWriter
+
+KeyedClip = tuple[str, torch.Tensor, dict[str, Any]]
+"""Key, latents ``(C, chunks + 1, H, W)`` and what is to be known of a clip, as a `LatentWriter` takes them."""
 
 
 class From(str, Enum):
@@ -71,8 +76,8 @@ def imagine_episode(
     size: int,
     chunk_length: int,
     begin: From,
-) -> Iterator[tuple[str, torch.Tensor, dict[str, Any]]]:
-    """Key, latents ``(C, chunks + 1, H, W)`` and what is to be known of every skill of an episode.
+) -> Iterator[KeyedClip]:
+    """The clips of an episode's skills as the model imagines them.
 
     Latent t of a clip is the scene at control step ``start_step + t * steps_per_latent`` of the episode. Latent 0 is
     the encoded real frame (and in mode START, from the second skill on, what the skill before it ended with). A skill
@@ -102,37 +107,64 @@ def imagine_episode(
         ends = np.cumsum([0, *(skill.chunks for skill in skills)])
         parts = [latents[0][:, a : b + 1] for a, b in pairwise(ends)]
     for (index, clip), part in zip(plan, parts, strict=True):
-        meta = {
-            "episode": episode.episode_id,
-            "prompt": clip.prompt,
-            "start_step": clip.start,
-            "steps_per_latent": chunk_length,
-            "mask": list(clip.mask),
-        }
-        yield clip_key(episode.episode_id, index), part, meta
+        yield _keyed(episode, index, clip, part, chunk_length)
 
 
-def imagine_into(
+def encode_episode(
+    model: CompactWorldModel, episode: Episode, cameras: Sequence[str], *, size: int, chunk_length: int
+) -> Iterator[KeyedClip]:
+    """The clips of an episode's skills as they really went: keys and time base of `imagine_episode`, frames encoded.
+
+    Where no frame was recorded, the clip holds the latent of an earlier one and the mask of the chunks on both sides is
+    False. A skill none of whose chunks lies between two frames is left out.
+    """
+    frames = tiled_frames(episode, cameras, size)
+    for index, clip in enumerate(skill_plan(episode, chunk_length)):
+        if not any(clip.mask):
+            continue
+        steps = clip.start + chunk_length * np.arange(len(clip.mask) + 1)
+        rows = np.searchsorted(episode.frame_steps, steps, side="right") - 1
+        latents = model.encode(torch.from_numpy(frames[rows.clip(0)])[None])[0]
+        yield _keyed(episode, index, clip, latents, chunk_length)
+
+
+def write_clips(
     writer: LatentWriter,
-    model: WorldModel,
     episodes: Iterable[Episode],
-    cameras: Sequence[str],
-    *,
-    size: int,
+    clips_of: Callable[[Episode], Iterator[KeyedClip]],
     chunk_length: int,
-    begin: From,
 ) -> tuple[int, int]:
-    """Imagine every episode of which the store does not hold all clips; how many clips were made, and were there."""
+    """Make the clips of every episode of which the store does not hold all; how many were made, and were there.
+
+    Raises:
+        World2ActError: two episodes have the same id, so that their clips would have the same keys.
+    """
     made = there = 0
+    seen: set[str] = set()
     for episode in episodes:
+        if episode.episode_id in seen:
+            raise World2ActError(
+                f"two episodes are called {episode.episode_id}: write data sets with equal ids to a store each"
+            )
+        seen.add(episode.episode_id)
         keys = [clip_key(episode.episode_id, index) for index in range(len(skill_plan(episode, chunk_length)))]
         held = [key for key in keys if writer.holds(key)]
         there += len(held)
         if len(held) == len(keys):
             continue
-        clips = imagine_episode(model, episode, cameras, size=size, chunk_length=chunk_length, begin=begin)
-        for key, latents, meta in clips:
+        for key, latents, meta in clips_of(episode):
             if not writer.holds(key):
                 writer.add(key, latents, meta)
                 made += 1
     return made, there
+
+
+def _keyed(episode: Episode, index: int, clip: PlannedClip, latents: torch.Tensor, chunk_length: int) -> KeyedClip:
+    meta = {
+        "episode": episode.episode_id,
+        "prompt": clip.prompt,
+        "start_step": clip.start,
+        "steps_per_latent": chunk_length,
+        "mask": list(clip.mask),
+    }
+    return clip_key(episode.episode_id, index), latents, meta

@@ -76,7 +76,7 @@ class LatentCache:
     def __init__(self, folder: Path) -> None:
         if not (folder / INDEX).is_file():
             raise RunError(
-                f"{folder} has no {INDEX}: build the cache with 'world2act world-model cache'; a build that was killed "
+                f"{folder} has no {INDEX}: build the cache with 'world2act wm cache'; a build that was killed "
                 "goes on when it is started again"
             )
         raw = json.loads((folder / INDEX).read_text())

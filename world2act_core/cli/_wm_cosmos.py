@@ -1,11 +1,4 @@
-"""Fine-tune the Cosmos-Predict2 world model on a robot's skill clips.
-
-`cache` reads episodes that were split into skills (see world2act skills), tiles their views and encodes clips and
-prompts once. `finetune` trains on the cache: an adapter (LoRA) or all weights, as a recipe says. Both go on where they
-were when they are started again after a kill. `finetune` alone uses one GPU; with accelerate it uses several, and
-shards the weights over them if accelerate is configured for FSDP. NVIDIA's weights come under the NVIDIA Open Model
-License, which binds what is derived from them, and are used with NVIDIA's guardrail.
-"""
+"""``world2act wm cache`` and ``finetune``: Cosmos-Predict2 on a robot's skill clips."""
 
 from __future__ import annotations
 
@@ -14,45 +7,48 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from world2act_core.cli._actions import add_action
+
 if TYPE_CHECKING:
     from world2act_core.embodiment import Embodiment
     from world2act_core.types import Episode
 
 WEIGHTS = "nvidia/Cosmos-Predict2-2B-Video2World"
 
-EXAMPLES = """\
-  world2act world-model cache runs/skills --out runs/clips
-  world2act world-model cache runs/skills --out runs/clips --embodiment my_arm.yaml --weights models/cosmos
-  world2act world-model finetune runs/clips --run runs/skill-wm --recipe recipes/cosmos/lora.yaml
-  accelerate launch --num_processes 8 -m world2act_core.cli world-model finetune runs/clips --run runs/skill-wm
-  accelerate launch --config_file recipes/cosmos/fsdp.yaml -m world2act_core.cli world-model finetune runs/clips \\
+CACHE_SAID = """\
+Encode the skill clips of episodes once, for fine-tuning Cosmos-Predict2.
+
+Reads episodes that were split into skills (see world2act skills), tiles their views and encodes clips and prompts. A
+cache that was killed goes on when it is started again."""
+CACHE = """\
+  world2act wm cache runs/skills --out runs/clips
+  world2act wm cache runs/skills --out runs/clips --embodiment my_arm.yaml --weights models/cosmos"""
+FINETUNE_SAID = """\
+Fine-tune Cosmos-Predict2 on a cache: an adapter (LoRA) or all weights, as a recipe says.
+
+By itself it uses one GPU; with accelerate it uses several, and shards the weights over them if accelerate is configured
+for FSDP. NVIDIA's weights come under the NVIDIA Open Model License, which binds what is derived from them, and are used
+with NVIDIA's guardrail."""
+FINETUNE = """\
+  world2act wm finetune runs/clips --run runs/skill-wm --recipe recipes/cosmos/lora.yaml
+  accelerate launch --num_processes 8 -m world2act_core.cli wm finetune runs/clips --run runs/skill-wm
+  accelerate launch --config_file recipes/cosmos/fsdp.yaml -m world2act_core.cli wm finetune runs/clips \\
       --run runs/skill-wm --recipe recipes/cosmos/full.yaml"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    cache = _action(actions, "cache", "encode the skill clips of episodes once")
+def add_actions(actions: Any) -> None:
+    cache = add_action(actions, "cache", CACHE_SAID, CACHE, _cache)
     cache.add_argument("inputs", metavar="INPUT", nargs="+", type=Path, help="bags, HDF5 files or LeRobot v3 data sets")
     cache.add_argument("--out", required=True, type=Path, help="folder of the cache")
     cache.add_argument("--embodiment", default="libero_panda", help="contract of the robot (default libero_panda)")
     cache.add_argument("--size", nargs=2, type=int, default=(480, 832), metavar=("HEIGHT", "WIDTH"),
                        help="of a frame with all views in pixels (default 480 832)")  # fmt: skip
-    tune = _action(actions, "finetune", "train on a cache")
+    tune = add_action(actions, "finetune", FINETUNE_SAID, FINETUNE, _finetune)
     tune.add_argument("cache", metavar="CACHE", type=Path, help="folder that `cache` wrote")
     tune.add_argument("--run", dest="folder", required=True, type=Path, help="folder of the run")
     tune.add_argument("--recipe", type=Path, help="YAML file with settings that differ from the defaults")
     for action in (cache, tune):
         action.add_argument("--weights", default=WEIGHTS, help=f"name or folder of the base (default {WEIGHTS})")
-
-
-def _action(actions: Any, name: str, summary: str) -> argparse.ArgumentParser:
-    return actions.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.",
-                              epilog=f"examples:\n{EXAMPLES}",
-                              formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-
-
-def run(args: argparse.Namespace) -> int:
-    return _cache(args) if args.action == "cache" else _finetune(args)
 
 
 def _cache(args: argparse.Namespace) -> int:
