@@ -33,9 +33,7 @@ STEPS, CHECKPOINT_EVERY = 12, 5
 
 def train(folder: Path) -> dict[str, nn.Module]:
     table = square_table(8)
-    config = CompactConfig(
-        cameras=("agentview",), streams=STREAMS, image_size=SIZE, features=16, steps=STEPS, batch=16
-    )
+    config = CompactConfig(cameras=("agentview",), streams=STREAMS, image_size=SIZE, features=16, steps=STEPS, batch=16)
     base, _ = train_compact(table, EMBODIMENT, config, 0, folder / "base.pt")
 
     world_config = CompactWorldModelConfig(image_size=SIZE, views=1, width=8, steps=STEPS, batch=8)

@@ -30,7 +30,9 @@ class PatchEncoder(nn.Module):
     tabletop by three centimetres, which is all that the objects themselves do.
     """
 
-    def __init__(self, values: int, features: int, hidden: int = 512, dropout: float = 0.2, noise: float = 0.05) -> None:
+    def __init__(
+        self, values: int, features: int, hidden: int = 512, dropout: float = 0.2, noise: float = 0.05
+    ) -> None:
         super().__init__()
         self.noise = noise
         self.net = nn.Sequential(

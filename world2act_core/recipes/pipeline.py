@@ -14,8 +14,8 @@ from world2act_core.alignment import train as alignment_train
 from world2act_core.episodes import chunks
 from world2act_core.evaluation.console import result_table
 from world2act_core.evaluation.results import read_results
+from world2act_core.networks import blocks, codec
 from world2act_core.policies import compact as compact_policy
-from world2act_core.policies import networks
 from world2act_core.recipes import deployment as deployment_module
 from world2act_core.recipes import evaluation as evaluation_module
 from world2act_core.recipes import recording, reporting, stages
@@ -31,13 +31,13 @@ from world2act_core.runs import Run, Stage, training
 from world2act_core.simulators import control, libero, privileged, rendering, rollout, starts
 from world2act_core.simulators.demonstrators import deliveries, grips, pick_and_place, script
 from world2act_core.simulators.workers import WorkerPool
-from world2act_core.world_model import chunk_latents, codec
+from world2act_core.world_model import chunk_latents
 from world2act_core.world_model import compact as compact_world_model
 
 # What a stage's result depends on besides its configuration and inputs: a change of these sources runs it again.
 _DEMONSTRATOR: list[ModuleType] = [privileged, script, grips, pick_and_place, deliveries]
 _SIMULATION: list[ModuleType] = [libero, control, rendering, starts, rollout, *_DEMONSTRATOR, recording]
-_BASE: list[ModuleType] = [stages, compact_policy, networks, chunks, training]
+_BASE: list[ModuleType] = [stages, compact_policy, blocks, codec, chunks, training]
 _WORLD_MODEL: list[ModuleType] = [stages, compact_world_model, codec, chunks, training]
 _STAGE1: list[ModuleType] = [stages, adapters, losses, sampling, alignment_train, chunk_latents, chunks, training]
 _EVALUATION: list[ModuleType] = [evaluation_module, residual_policy, *_SIMULATION]

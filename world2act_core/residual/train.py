@@ -74,7 +74,12 @@ class Objective:
     ) -> None:
         if config.over not in ("chunks", "sequences"):
             raise World2ActError(f"the contrast is over {config.over!r}, expected 'chunks' or 'sequences'")
-        self.alignment, self.data, self.range, self.config = alignment.eval().requires_grad_(False), data, action_range, config
+        self.alignment, self.data, self.range, self.config = (
+            alignment.eval().requires_grad_(False),
+            data,
+            action_range,
+            config,
+        )
         self.used = used
         with torch.no_grad():
             self.wanted = alignment.decoder(data.target).clamp(*action_range)  # what the imagination asks the arm to do
@@ -103,17 +108,14 @@ class Objective:
         contrast = self._contrast(z_v, z_a, self.data.episode[rows])
         manifold = (self.used * (self.alignment.decoder(z_a) - in_range).square()).mean()
         loss = (
-            config.decode * decode
-            + config.contrast * contrast
-            + config.penalty * penalty
-            + config.manifold * manifold
+            config.decode * decode + config.contrast * contrast + config.penalty * penalty + config.manifold * manifold
         )
         met = cosine(z_v, z_a).mean()
         return {"loss": loss, "decode": decode, "contrast": contrast, "penalty": penalty, "manifold": manifold,
                 "cosine": met}  # fmt: skip
 
     def _contrast(self, z_v: torch.Tensor, z_a: torch.Tensor, episode: torch.Tensor) -> torch.Tensor:
-        """Negatives come from other initial conditions: chunks of one rollout, or a row drawn twice, really are alike."""
+        """Negatives come from other initial conditions: chunks of one rollout, or a row drawn twice, are alike."""
         if self.config.over == "sequences":
             shape = (-1, self.config.length)
             z_v, z_a, episode = z_v.unflatten(0, shape), z_a.unflatten(0, shape), episode.unflatten(0, shape)[:, 0]
