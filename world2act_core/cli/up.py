@@ -14,7 +14,7 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from world2act_core.runtime.graph import GRAPHS
+    from world2act_core.runtime.graphs import GRAPHS
 
     parser.add_argument(
         "--with-parent", action="store_true", help="end the graph when the process that started this command ends"
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from world2act_core.runtime.graph import describe
+    from world2act_core.runtime.graphs import describe
     from world2act_core.runtime.processes import end_with_parent, run_graph
 
     if args.with_parent:
