@@ -38,8 +38,8 @@ def test_the_robots_come_with_their_contracts() -> None:
 
 def test_the_emulator_stands_beside_the_brain_and_is_waited_for() -> None:
     found = nodes("real_arm", robot="emulator", embodiment="ur5e", cameras="agentview")
-    assert list(found) == ["arm_emulator", "skill_prompter", "policy", "command"]
-    assert found["arm_emulator"].essential and found["arm_emulator"].parameters["cameras"] == ["agentview"]
+    assert list(found) == ["arm_emulator", "skill_prompter", "policy", "command", "agentview_camera"]
+    assert found["arm_emulator"].essential and found["agentview_camera"].executable == "emulator_camera"
     assert {node.parameters["robot"] for node in found.values()} == {"ur5e"}
     waited = found["skill_prompter"].parameters["wait_for"]
     assert isinstance(waited, list) and "arm_emulator" in waited

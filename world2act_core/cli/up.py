@@ -10,6 +10,7 @@ import argparse
 EXAMPLES = """\
   world2act up sim_arm --run runs/demo
   world2act up sim_arm --policy replay:bags/demo --starts libero_goal/8/i12 --record bags/live
+  world2act up real_arm --robot emulator --cameras agentview,wrist --policy replay:bags/fr3
   world2act up real_arm --run runs/demo --cameras agentview=usb:/dev/video0 --dry-run true"""
 
 

@@ -100,7 +100,8 @@ class GraphProcesses:
             start_new_session=True,
         )
         try:
-            for index, part in enumerate((*self._graph.includes, *self._graph.nodes)):
+            parts: list[NodeSpec | Include] = [*self._graph.includes, *self._graph.nodes]
+            for index, part in enumerate(parts):
                 if self._interrupted:
                     break
                 self._start(part, Path(self._folder.name) / f"{index}.yaml")

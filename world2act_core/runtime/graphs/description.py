@@ -85,10 +85,14 @@ class GraphDescription:
         if unknown:
             raise World2ActError(f"{self.name} has no argument {unknown[0]!r}; it has {', '.join(known)}")
         filled = {**known, **values}
-        common = {"namespace": filled["namespace"], "params_file": _params_file(filled["params_file"])}
+        namespace, params_file, env = filled["namespace"], _params_file(filled["params_file"]), dds_environment()
         parts = self._parts(filled)
-        nodes = [replace(part, env=dds_environment(), **common) for part in parts if isinstance(part, NodeSpec)]
-        return Graph(self.name, tuple(nodes), tuple(part for part in parts if isinstance(part, Include)))
+        nodes = tuple(
+            replace(part, namespace=namespace, params_file=params_file, env=env)
+            for part in parts
+            if isinstance(part, NodeSpec)
+        )
+        return Graph(self.name, nodes, tuple(part for part in parts if isinstance(part, Include)))
 
 
 def dds_environment() -> dict[str, str]:

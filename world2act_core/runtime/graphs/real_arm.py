@@ -65,16 +65,14 @@ def _driver(values: Mapping[str, str], robot: str, embodiment: Embodiment) -> li
     return [Include("ur_robot_driver", "ur_control.launch.py", arguments)]
 
 
-def _cameras(values: Mapping[str, str], contract: str, embodiment: Embodiment) -> tuple[list[NodeSpec], list[str]]:
-    """Driver nodes, and the names that the emulator renders."""
-    nodes, rendered = [], []
+def _cameras(values: Mapping[str, str], contract: str, embodiment: Embodiment) -> list[NodeSpec]:
+    """One process a camera: a driver, or the emulator's renderer."""
+    nodes = []
     for entry in names(values["cameras"]):
         name, _, driver = entry.partition("=")
         source, _, device = driver.partition(":")
-        if not driver and name in embodiment.cameras and values["robot"] == "emulator":
-            rendered.append(name)
-            continue
-        if name not in embodiment.cameras or source not in ("usb", "realsense"):
+        emulated = not driver and values["robot"] == "emulator"
+        if name not in embodiment.cameras or not (emulated or source in ("usb", "realsense")):
             expected = f"NAME=usb:DEVICE or NAME=realsense:SERIAL with NAME one of {', '.join(embodiment.cameras)}"
             raise World2ActError(f"cameras: {entry!r} is not {expected}")
         parameters: dict[str, Value] = {
@@ -82,11 +80,12 @@ def _cameras(values: Mapping[str, str], contract: str, embodiment: Embodiment) -
             "autostart": flag(values, "autostart"),
             "use_sim_time": flag(values, "use_sim_time"),
             "camera": name,
-            "source": source,
-            "device": device,
         }
-        nodes.append(NodeSpec("camera", f"{name}_camera", parameters=parameters))
-    return nodes, rendered
+        if not emulated:
+            parameters |= {"source": source, "device": device}
+        executable = "emulator_camera" if emulated else "camera"
+        nodes.append(NodeSpec(executable, f"{name}_camera", parameters=parameters))
+    return nodes
 
 
 def real_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
@@ -100,13 +99,11 @@ def real_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
         replace(node, parameters={**node.parameters, "use_sim_time": sim_time})
         for node in brain(values, contract, "wall")
     ]
-    cameras, rendered = _cameras(values, contract, embodiment)
+    cameras = _cameras(values, contract, embodiment)
     recorder_nodes = recorder(values, contract)
     emulator: list[NodeSpec] = []
     if robot == "emulator":
         arm: dict[str, Value] = {"robot": contract, "autostart": autostart}
-        if rendered:  # an empty list has no type in ROS
-            arm["cameras"] = rendered
         emulator = [NodeSpec("arm_emulator", "arm_emulator", parameters=arm, essential=True)]
     awaited = [*brain_nodes, *cameras, *recorder_nodes, *([] if dry_run else emulator)]
     prompter: dict[str, Value] = {

@@ -28,12 +28,14 @@ class _Model:
     gripper: str
     home: tuple[float, ...]
     opposed: tuple[float, ...]  # the gripper's actuators as multiples of its commanded position
+    linkage: tuple[float, ...]  # the gripper's joints likewise, its springs at rest
 
 
-_PI = float(np.pi)
+_PANDA_READY = tuple(np.pi / 4 * np.array([0, -1, 0, -3, 0, 2, 1]))  # the maker's ready pose
+_UR_READY = tuple(np.pi / 2 * np.array([0, -1, 1, -1, -1, 0]))
 _MODELS = {  # by number of joints
-    7: _Model("panda", "panda_gripper", (0, -_PI / 4, 0, -3 * _PI / 4, 0, _PI / 2, _PI / 4), (1.0, -1.0)),
-    6: _Model("ur5e", "robotiq_gripper_85", (0, -_PI / 2, _PI / 2, -_PI / 2, -_PI / 2, 0), (1.0, 1.0)),
+    7: _Model("panda", "panda_gripper", _PANDA_READY, opposed=(1.0, -1.0), linkage=(1.0, -1.0)),
+    6: _Model("ur5e", "robotiq_gripper_85", _UR_READY, opposed=(1.0, 1.0), linkage=2 * (1.0, 2 / 3, 1.0)),
 }
 
 
@@ -42,15 +44,13 @@ class EmulatedArm:
 
     Args:
         embodiment: names the joints; their number says which model it is.
-        cameras: whose images are wanted; the first shows the scene, one with ``wrist`` in its name sits on the hand.
+        visible: with everything that a camera would see.
 
     Raises:
         MissingExtraError: robosuite or mujoco is not installed.
     """
 
-    def __init__(self, embodiment: Embodiment, cameras: tuple[str, ...] = ()) -> None:
-        if cameras:
-            choose_backend()
+    def __init__(self, embodiment: Embodiment, visible: bool = False) -> None:
         try:
             import mujoco
         except ImportError as error:
@@ -59,7 +59,7 @@ class EmulatedArm:
         if size not in _MODELS:
             raise World2ActError(f"there is no model of a {embodiment.name} with {size} joints, only with 6 or 7")
         self._mujoco, self._embodiment, self._recipe = mujoco, embodiment, _MODELS[size]
-        self.model = mujoco.MjModel.from_xml_string(_scene(self._recipe, visible=bool(cameras)))
+        self.model = mujoco.MjModel.from_xml_string(_scene(self._recipe, visible))
         self.model.opt.timestep = PHYSICS_S
         self.model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_CONTACT)
         self.data = mujoco.MjData(self.model)
@@ -69,11 +69,9 @@ class EmulatedArm:
         self._drives = self.model.actuator_ctrlrange[self._arm].T
         self._fingers = slice(size, None)  # joints and drives of the gripper come after the arm's
         self._mass = np.zeros((self.model.nv, self.model.nv))
-        self.data.qpos[:size] = self._recipe.home
         opened = embodiment.output.gripper.open if embodiment.output.gripper else 0.0
-        self.data.qpos[self._fingers][: len(self._recipe.opposed)] = opened * np.asarray(self._recipe.opposed)
         self.set_gripper(opened)
-        mujoco.mj_forward(self.model, self.data)
+        self.place(np.array(self._recipe.home), opened)
 
     def _find(self, joint: str) -> int:
         """The model's joint that the contract's name ends with: ``fr3_joint1`` is ``joint1``."""
@@ -93,6 +91,12 @@ class EmulatedArm:
         """Joints ``(J,)`` rad/s."""
         found: Array = self.data.qvel[self._arm].copy()
         return found
+
+    def place(self, joints: Array, gripper: float) -> None:
+        """Be there at once: ``joints`` ``(J,)`` rad, and the gripper at its commanded position."""
+        self.data.qpos[self._arm] = joints
+        self.data.qpos[self._fingers] = np.asarray(self._recipe.linkage) * gripper
+        self._mujoco.mj_forward(self.model, self.data)
 
     def set_gripper(self, position: float) -> None:
         """Command the gripper's joint, m or rad; its own drive goes there."""
@@ -139,20 +143,21 @@ class EmulatedArm:
         return np.abs(self.data.qpos[self._fingers][:count])
 
 
-class EmulatedCameras:
-    """Images of the arm's scene, from a copy of its state: to be used in a thread of their own."""
+class EmulatedScene:
+    """What cameras see of an emulated arm. Rendering takes long and holds Python: use it in a process of its own.
 
-    def __init__(self, arm: EmulatedArm, embodiment: Embodiment) -> None:
-        import mujoco
+    The camera with ``wrist`` in its name sits on the hand, every other one looks at the scene from the front.
+    """
 
-        self._mujoco, self._arm, self._embodiment = mujoco, arm, embodiment
-        self._data = mujoco.MjData(arm.model)
-        self._renderer = OffscreenRenderer(arm.model, self._data, FAST)
+    def __init__(self, embodiment: Embodiment) -> None:
+        choose_backend()
+        self._arm = EmulatedArm(embodiment, visible=True)
+        self._renderer = OffscreenRenderer(self._arm.model, self._arm.data, FAST)
+        self._embodiment = embodiment
 
-    def frame(self, camera: str, positions: Array) -> Array:
-        """An upright image of the arm at ``positions`` (the model's ``qpos``), ``(H, W, 3)`` uint8 RGB."""
-        self._data.qpos[:] = positions
-        self._mujoco.mj_forward(self._arm.model, self._data)
+    def frame(self, camera: str, joints: Array, gripper: float) -> Array:
+        """An upright image, ``(H, W, 3)`` uint8 RGB, with the arm at ``joints`` ``(J,)`` rad and the gripper at its."""
+        self._arm.place(joints, gripper)
         height, width = self._embodiment.cameras[camera].upright_size
         return self._renderer.render("eye_in_hand" if "wrist" in camera else SCENE_CAMERA, width, height)
 
@@ -198,6 +203,8 @@ def _part(file: Path, visible: bool) -> Any:
         for child in list(parent):
             if child.tag == "geom" and not (visible and child.get("group") == "1"):
                 parent.remove(child)
+    for site in root.iter("site"):  # robosuite's marks, which no camera of a robot would see
+        site.set("group", "4")
     _trim_assets(root, file.parent)
     return root
 

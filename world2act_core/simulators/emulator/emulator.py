@@ -26,7 +26,6 @@ class Emulator:
     Args:
         embodiment: with output ``joint_trajectory`` or ``twist``.
         now: the clock at the beginning.
-        cameras: whose images will be asked for.
 
     Raises:
         World2ActError: another output, or no model for this arm.
@@ -36,7 +35,6 @@ class Emulator:
         self,
         embodiment: Embodiment,
         now: float,
-        cameras: tuple[str, ...] = (),
         settings: ServoSettings | None = None,
     ) -> None:
         kind = embodiment.output.kind
@@ -44,7 +42,7 @@ class Emulator:
             raise World2ActError(
                 f"the emulator takes the outputs joint_trajectory and twist, but {embodiment.name} sends {kind}"
             )
-        self.arm = EmulatedArm(embodiment, cameras)
+        self.arm = EmulatedArm(embodiment)
         self._joints = embodiment.state["joint_positions"].joints
         self._controller = TrajectoryController(self._joints, self.arm.positions)
         self._servo: TwistServo | None = None

@@ -2,34 +2,29 @@
 
 Subscribes to what the contract's ``output`` names (JointTrajectory or TwistStamped, the gripper's Float64MultiArray)
 and answers as ros2_control's JointTrajectoryController and MoveIt Servo do, time-outs included. Publishes the
-contract's state topics at 100 Hz and, if asked, images of its own scene. ``~/violations`` says whether a command came
-that should never have left.
+contract's state topics at 100 Hz. ``~/violations`` says whether a command came that should never have left.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
 from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import TwistStamped
 from rclpy.executors import Executor
-from sensor_msgs.msg import Image
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from world2act.node import COMMAND_OFFERED, IMAGE, OK, STATE, WARN, World2ActNode, make, message_class, run_node
+from world2act.node import COMMAND_OFFERED, OK, STATE, WARN, World2ActNode, make, message_class, run_node
 from world2act.topics import state_topics
 from world2act_core.episodes import compose, fields
 from world2act_core.episodes.messages import JOINT_STATE
-from world2act_core.errors import World2ActError
 from world2act_core.runtime.deadline import Deadlines
 from world2act_core.simulators.emulator import Emulator
-from world2act_core.simulators.emulator.arm import EmulatedCameras
 from world2act_core.simulators.emulator.trajectory import Waypoint
 
 STATE_S = 0.01
@@ -37,29 +32,21 @@ REPORT_TICKS = 10
 
 
 class ArmEmulatorNode(World2ActNode):
-    """Controllers, physics and states in the main thread; images in one of their own."""
+    """Everything happens in the main thread; ``emulator_camera`` shows the arm."""
 
     def __init__(self) -> None:
         super().__init__("arm_emulator")
         self._embodiment = self.embodiment_parameter()
-        self._cameras = self.parameter("cameras", [], "cameras of the embodiment to render; none: no images")
-        unknown = [name for name in self._cameras if name not in self._embodiment.cameras]
-        if unknown:
-            raise World2ActError(f"{self._embodiment.name} has no camera {unknown[0]!r}")
         self._permute = self.parameter("permute_joints", False, "name the joints in another order in every message")
         self._shuffle = np.random.default_rng(0)
         self._emulator: Emulator | None = None
-        self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
         self._ticks = 0
 
     def configure(self) -> None:
-        self._emulator = Emulator(self._embodiment, time.monotonic(), tuple(self._cameras))
+        self._emulator = Emulator(self._embodiment, time.monotonic())
         topics = state_topics(self._embodiment)
         self._types = topics
         self._states = {topic: self.speak(message_class(kind), topic, STATE) for topic, kind in topics.items()}
-        cameras = [self._embodiment.cameras[name] for name in self._cameras]
-        self._images = {camera.name: self.speak(Image, camera.topic, IMAGE) for camera in cameras}
         self.create_service(Trigger, "~/violations", self._on_violations)
 
     def activate(self) -> None:
@@ -72,16 +59,6 @@ class ArmEmulatorNode(World2ActNode):
         if output.gripper is not None:
             self.listen(Float64MultiArray, output.gripper.topic, self._on_gripper, COMMAND_OFFERED)
         self._deadlines = Deadlines(STATE_S, time.monotonic())
-        if self._cameras:
-            self._stop.clear()
-            self._thread = threading.Thread(target=self._render, daemon=True)
-            self._thread.start()
-
-    def deactivate(self) -> None:
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
 
     # --- commands --------------------------------------------------------------------------------------------------
     def _stamp(self, header: Any) -> float:
@@ -156,25 +133,6 @@ class ArmEmulatorNode(World2ActNode):
         said = emulator.describe(now) + (f"; last fault: {found.last}" if found.last else "")
         values = {**found.counts, "commands": emulator.commands, "skipped_s": round(emulator.skipped_s, 3)}
         self.report(WARN if found.total else OK, said, missed_deadlines=self._deadlines.missed, **values)
-
-    # --- images ----------------------------------------------------------------------------------------------------
-    def _render(self) -> None:
-        """As many images as this machine renders, at most the contract's rate."""
-        assert self._emulator is not None
-        cameras = EmulatedCameras(self._emulator.arm, self._embodiment)
-        rate_hz = max(self._embodiment.cameras[name].rate_hz for name in self._cameras)
-        deadlines = Deadlines(1.0 / rate_hz, time.monotonic())
-        try:
-            while not self._stop.wait(deadlines.remaining(time.monotonic())):
-                deadlines.reached(time.monotonic())
-                positions = self._emulator.arm.data.qpos.copy()
-                stamp = self.get_clock().now().nanoseconds
-                for name, publisher in self._images.items():
-                    image = cameras.frame(name, positions)
-                    camera = self._embodiment.cameras[name]
-                    self.publish(publisher, compose.image_message(image, camera, stamp, make))
-        finally:
-            cameras.close()
 
 
 def main() -> None:
