@@ -34,7 +34,8 @@ CHANGES = {
     "task": "libero_goal/3", "cameras": "agentview", "realtime": "true", "starts": "libero_goal/8/i1", "source": "base",
     "time_limit_s": "5", "use_sim_time": "true", "dry_run": "true",
 }  # fmt: skip
-REAL = {**CHANGES, "robot": "libero_panda", "cameras": "agentview=usb:0", "task": "pick it up"}
+REAL = {**CHANGES, "robot": "libero_panda", "cameras": "agentview=usb:0", "task": "pick it up", "execution": "ensemble",
+        "dead_man_s": "0.5"}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,16 @@ def test_every_argument_changes_the_graph(graph: str, argument: str, tmp_path: P
 
 
 def test_dry_run_moves_the_commands_away_from_the_arm() -> None:
-    assert nodes("real_arm", dry_run="true")["command"].remappings == {"arm_command": "dry_run/arm_command"}
+    dry = nodes("real_arm", dry_run="true")
+    assert dry["command"].parameters["dry_run"], "it publishes there by itself"
+    assert dry["policy"].remappings == {"arm_command": "dry_run/arm_command"}
+
+
+def test_policy_and_command_agree_on_the_execution_mode() -> None:
+    graph = nodes("real_arm", execution="real_time")
+    assert {graph[name].parameters["execution"] for name in ("policy", "command")} == {"real_time"}
+    with pytest.raises(World2ActError, match="no execution mode 'closed'"):
+        nodes("real_arm", execution="closed")
 
 
 def test_every_node_gets_the_shared_memory_profile() -> None:

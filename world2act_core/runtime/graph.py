@@ -12,6 +12,7 @@ from pathlib import Path
 
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.errors import World2ActError
+from world2act_core.runtime.chunks import MODES, OPEN_LOOP, check_mode
 
 PACKAGE = "world2act"
 Value = bool | int | float | str | list[str]
@@ -117,13 +118,13 @@ def _flag(values: Mapping[str, str], name: str) -> bool:
     return text == "true"
 
 
-def _seconds(values: Mapping[str, str], name: str) -> float:
+def _seconds(values: Mapping[str, str], name: str, or_zero: bool = False) -> float:
     try:
         seconds = float(values[name])
     except ValueError:
         seconds = -1.0
-    if not 0 < seconds < 1e9:
-        raise World2ActError(f"{name}:={values[name]} must be a number of seconds above 0")
+    if not (0 < seconds < 1e9 or (or_zero and seconds == 0)):
+        raise World2ActError(f"{name}:={values[name]} must be a number of seconds above 0{' or 0' * or_zero}")
     return seconds
 
 
@@ -177,6 +178,8 @@ _REAL_ARM = (
     Argument("time_limit_s", "60", "longest duration of a task"),
     Argument("use_sim_time", "false", "take the time from /clock, as when a bag is played with --clock"),
     Argument("dry_run", "false", "publish commands on dry_run/<topic>, where no arm listens"),
+    Argument("execution", OPEN_LOOP, f"how action chunks are executed: {', '.join(MODES)}"),
+    Argument("dead_man_s", "0", "hold unless topic dead_man says true this often; 0: only if the contract asks"),
 )
 
 
@@ -259,11 +262,20 @@ def _camera_nodes(values: Mapping[str, str], embodiment: Embodiment) -> list[Nod
     return nodes
 
 
+def _execution(values: Mapping[str, str], embodiment: Embodiment) -> dict[str, dict[str, Value]]:
+    """What policy and command do on a robot only."""
+    check_mode(values["execution"], embodiment)
+    shared: dict[str, Value] = {"use_sim_time": _flag(values, "use_sim_time"), "execution": values["execution"]}
+    dead_man_s = _seconds(values, "dead_man_s", or_zero=True)
+    return {"policy": shared, "command": {**shared, "dry_run": _flag(values, "dry_run"), "dead_man_s": dead_man_s}}
+
+
 def _real_arm_nodes(values: dict[str, str]) -> list[NodeSpec]:
     embodiment = load_embodiment(values["robot"])
     sim_time = _flag(values, "use_sim_time")
+    dry_run = _flag(values, "dry_run")
     brain = [
-        _with(node, parameters={**node.parameters, "use_sim_time": sim_time})
+        _with(node, parameters={**node.parameters, **_execution(values, embodiment)[node.executable]})
         for node in _brain(values, embodiment, "wall")
     ]
     cameras = _camera_nodes(values, embodiment)
@@ -283,9 +295,9 @@ def _real_arm_nodes(values: dict[str, str]) -> list[NodeSpec]:
         *cameras,
         *recorder,
     ]
-    if not _flag(values, "dry_run"):
+    if not dry_run:
         return nodes
-    topic = embodiment.action.topic
+    topic = embodiment.action.topic  # the others follow the command node's dry_run
     return [_with(node, remappings={topic: f"dry_run/{topic}"}) for node in nodes]
 
 

@@ -42,6 +42,7 @@ STATE_READER = _qos(reliable=False, depth=10)
 COMMAND = _qos(reliable=True, depth=1)  # never an old one
 COMMAND_OFFERED = _qos(reliable=True, depth=10)  # kept until a recorder has them; an arm still takes only the newest
 EVENT = _qos(reliable=True, depth=10)
+EMERGENCY = _qos(reliable=True, depth=10)  # a stop: none may be lost
 LATCHED = _qos(reliable=True, depth=1, latched=True)  # late joiners get the current value
 RECORD = _qos(reliable=True, depth=1000)  # a recorder must not drop what a reader could skip
 RECORD_SENSOR = _qos(reliable=False, depth=1000)
@@ -53,6 +54,11 @@ def message_class(type_name: str) -> Any:
     """``sensor_msgs/msg/Image`` → its class (rosidl_runtime_py is not everywhere)."""
     package, kind, name = type_name.split("/")
     return getattr(importlib.import_module(f"{package}.{kind}"), name)
+
+
+def without_numbers(reason: str) -> str:
+    """A reason whose numbers grow is still the same reason."""
+    return re.sub(r"[\d.]+", "#", reason)
 
 
 make = compose.rclpy_make(message_class)
@@ -186,7 +192,7 @@ class World2ActNode(LifecycleNode):
     # --- health ----------------------------------------------------------------------------------------------------
     def report(self, level: bytes, message: str, **values: Any) -> None:
         """Say how the node is: in the diagnostics, and in the log when there is a new reason to worry."""
-        said = (level, re.sub(r"[\d.]+", "#", message))  # a reason whose numbers grow is still the same reason
+        said = (level, without_numbers(message))
         if said != self._said:
             if level == ERROR:  # two call sites: rclpy's logger forbids one that changes its severity
                 self.get_logger().error(message)
