@@ -41,6 +41,7 @@ from world2act_core.errors import World2ActError
 from world2act_core.runtime.chunks import MODES, OPEN_LOOP, Track
 from world2act_core.runtime.commander import Answer, Arrival, LockstepCommander, WallCommander
 from world2act_core.runtime.deadline import DeadlineThread
+from world2act_core.runtime.priority import run_in_real_time
 from world2act_core.runtime.safety import SafetyFilter
 from world2act_core.types import ActionChunk
 from world2act_interfaces.msg import ActionChunk as ActionChunkMessage
@@ -68,6 +69,13 @@ class CommandNode(World2ActNode):
             10.0,
         )
         self._dry_run = self.parameter("dry_run", False, "publish on dry_run/TOPIC, where no arm listens")
+        priority = self.parameter(
+            "thread_priority", 50, "wall: SCHED_FIFO, if the system permits; 0: do not ask", 0, 99
+        )
+        if self._clock_kind == "wall" and priority:
+            refusal = run_in_real_time(priority)
+            if refusal:
+                self.get_logger().info(refusal)
         if self._clock_kind != "wall":
             if self._mode != OPEN_LOOP:
                 raise World2ActError(f"execution:={self._mode} needs clock:=wall: in lockstep the arm waits")
@@ -80,9 +88,9 @@ class CommandNode(World2ActNode):
         self._thread: DeadlineThread | None = None
         self._state_stamp: Any = None
         self._holding_since: float | None = None
-        self._said: tuple[str, str] = ("", "")
+        self._told: tuple[str, str] = ("", "")
         # These listen whatever state the node is in: a stop must never be missed.
-        self._status = self.create_publisher(DiagnosticStatus, "~/status", LATCHED)
+        self._status_publisher = self.create_publisher(DiagnosticStatus, "~/status", LATCHED)
         self.create_subscription(Empty, "stop", lambda _: self._stop("topic stop"), EMERGENCY)
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/reset", self._on_reset)
@@ -214,12 +222,12 @@ class CommandNode(World2ActNode):
     def _say(self, state: str, reason: str) -> None:
         """``~/status``, when it is news: ``state`` is tracking, holding, stopped or inactive."""
         said = (state, without_numbers(reason))
-        if said == self._said:
+        if said == self._told:
             return
-        self._said = said
+        self._told = said
         values = {"state": state, "dry_run": self._dry_run, "execution": self._mode}
         self.publish(
-            self._status,
+            self._status_publisher,
             DiagnosticStatus(
                 level=WARN if state == "stopped" else OK,
                 name=self.get_fully_qualified_name().lstrip("/"),

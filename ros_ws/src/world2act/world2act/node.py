@@ -12,7 +12,7 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -112,7 +112,9 @@ class World2ActNode(LifecycleNode):
     def parameter(self, name: str, default: Any, description: str, low: float = 0.0, high: float = 0.0) -> Any:
         """Declare and read a read-only parameter; its type is the default's, a number lies in ``[low, high]``."""
         descriptor = ParameterDescriptor(description=description, read_only=True)
-        if high > low:
+        if high > low and isinstance(default, int):
+            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
+        elif high > low:
             descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
         # rclpy takes an empty list for bytes: an empty text stands for "no entries".
         value = self.declare_parameter(name, default if default != [] else [""], descriptor).value
