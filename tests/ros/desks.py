@@ -90,7 +90,7 @@ class OperatorDesk(Desk):
 
     def begin(self, episode: str = "e1") -> None:
         self.prompt(episode, stamp=time.time() - 0.001)
-        self.wait_reason(f"waiting for the first action chunk of episode {episode}")
+        self.wait_reason("waiting for")
 
     def status(self) -> DiagnosticStatus:
         return self.probe.heard["command/status"][-1]

@@ -26,7 +26,7 @@ def test_without_the_dead_man_nothing_leaves(probe: Any, domain: int, panda: Emb
         desk.wait_reason("the dead-man is not pressed")
         assert 0 < len(desk.tracked(first)) < len(MOVE)
         timer.reset()
-        desk.wait_reason("the dead-man is not pressed")  # what the holds say until a newer chunk comes
+        desk.wait_reason("waiting for a chunk that answers an observation from after the hold")
         second = desk.move()
         desk.wait_tracked(second)
         timer.cancel()

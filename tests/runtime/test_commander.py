@@ -160,7 +160,8 @@ def test_wall_clock_holds_without_a_measured_state_and_does_not_resume_the_old_c
     stale = commander.tick(100.8, 0.8)
     assert stale.command == Hold("joint_positions on joint_states: nothing received for 0.8 s")
     show(commander, 100.9, 0.9)
-    assert isinstance(commander.tick(100.9, 0.9).command, Hold)
+    after = commander.tick(100.9, 0.9).command
+    assert isinstance(after, Hold) and after.reason.startswith("waiting for a chunk that answers an observation from")
 
 
 def test_a_state_is_complete_when_every_topic_has_come_with_its_stamp() -> None:
@@ -218,6 +219,15 @@ def test_an_episode_prompted_while_stopped_still_waits_for_news_after_the_reset(
     commander.on_chunk(arrival(100.11, episode="e2"))
     held = commander.tick(100.25, 0.25).command
     assert isinstance(held, Hold) and "before the episode began" in held.reason
+
+
+def test_what_was_observed_just_before_the_node_became_active_is_not_executed() -> None:
+    commander = WallCommander(PANDA, SafetyFilter(PANDA), since=100.0)
+    show(commander, 100.0, 0.0)
+    commander.on_prompt("e1", "skill", 90.0)
+    commander.on_chunk(arrival(99.995))
+    held = commander.tick(100.02, 0.02).command
+    assert isinstance(held, Hold) and "from before the last hold, stop or reset" in held.reason
 
 
 def test_in_lockstep_a_reset_waits_for_the_next_episode() -> None:

@@ -32,6 +32,7 @@ class Answer:
     command: Command
 
 
+AFTER_HOLD = "waiting for a chunk that answers an observation from after the hold"
 AFTER_RESET = "the stop was reset: waiting for a chunk that answers an observation from after it"
 
 
@@ -192,6 +193,7 @@ class WallCommander(_Commander):
 
     def _started(self, episode_id: str, stamp: float) -> None:
         super()._started(episode_id, max(stamp, self._since))
+        self._scheduler.drop("", after=self._since)  # to the letter: an episode's start forgives part of a step
 
     def reset(self, now: float) -> None:
         """Release the stop; a chunk must answer an observation from after ``now``, the arm's clock."""
@@ -213,7 +215,7 @@ class WallCommander(_Commander):
             self._arrival = None  # what came in a gap is not executed after it, nor what was planned before
             self._safety.held()
             if self._scheduler.episode_id:
-                self._scheduler.drop(fault, after=now)
+                self._scheduler.drop(f"{AFTER_HOLD} ({fault})", after=now)
             return Answer(now, Hold(fault))
         self._judge(now)
         return Answer(now, self._next(now, now, monotonic))

@@ -135,6 +135,10 @@ class ChunkScheduler:
             self._embodiment.check_chunk(chunk, longest=LONGEST)
         except ContractError as error:
             return f"{name} was dropped: {error}"
+        if age > self._max_age_s:
+            return f"{name} answers an observation that is {age:.2f} s old (at most {self._max_age_s:g} s)"
+        if age < -self._future_s:
+            return f"{name} is stamped {-age:.2f} s in the future: are the machines' clocks synchronised?"
         if chunk.stamp < self._start - self._tolerance:
             return f"{name} answers an observation from before the episode began"
         self._after = min(self._after, now)  # a clock that jumped ahead and came back must not bar chunks for ever
@@ -142,10 +146,6 @@ class ChunkScheduler:
             return f"{name} answers an observation from before the last hold, stop or reset"
         if chunk.stamp <= self._stamp + self._tolerance:
             return f"{name} answers an observation that is not newer than chunk {self._sequence}'s"
-        if age > self._max_age_s:
-            return f"{name} answers an observation that is {age:.2f} s old (at most {self._max_age_s:g} s)"
-        if age < -self._future_s:
-            return f"{name} is stamped {-age:.2f} s in the future: are the machines' clocks synchronised?"
         return self._out_of_range(chunk.actions, name)
 
     def _out_of_range(self, actions: Array, name: str) -> str:
