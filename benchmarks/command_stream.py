@@ -82,7 +82,9 @@ class Bench:
 
     def _middle(self) -> dict[str, Array]:
         limits = self._robot.limits
-        state = {name: np.zeros(stream.size, np.float32) for name, stream in self._robot.state.items()}
+        state: dict[str, Array] = {
+            name: np.zeros(stream.size, np.float32) for name, stream in self._robot.state.items()
+        }
         state["joint_positions"] = (limits.joints.lower + limits.joints.upper) / 2
         state["eef_position"] = (limits.workspace_lower + limits.workspace_upper) / 2
         state["eef_orientation"] = np.array([0, 0, 0, 1], np.float32)

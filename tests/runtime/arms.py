@@ -17,7 +17,7 @@ PANDA = load_embodiment("libero_panda")
 def pose(robot: Embodiment, **changes: Any) -> dict[str, Array]:
     """Every state stream, in the middle of the robot's limits but for ``changes``."""
     joints, limits = robot.limits.joints, robot.limits
-    state = {name: np.zeros(stream.size, np.float32) for name, stream in robot.state.items()}
+    state: dict[str, Array] = {name: np.zeros(stream.size, np.float32) for name, stream in robot.state.items()}
     state["joint_positions"] = (joints.lower + joints.upper) / 2
     state["eef_position"] = (limits.workspace_lower + limits.workspace_upper) / 2
     state["eef_orientation"] = np.array([0.0, 0.0, 0.0, 1.0], np.float32)
