@@ -39,31 +39,29 @@ class SequenceSampler:
         runs: dict[tuple[int, str], list[int]] = {}  # one skill of one episode each
         for row in np.flatnonzero(table.labelled):
             runs.setdefault((int(table.episode[row]), table.prompts[row]), []).append(int(row))
-        self._runs = [np.asarray(rows) for rows in runs.values()]
-        self._episode = np.asarray([episode for episode, _ in runs])
-        self._skill = np.asarray([skill for _, skill in runs])
-        if len(set(self._episode)) < 2:
+        if len({episode for episode, _ in runs}) < 2:
             raise ValueError("contrast needs at least two labelled episodes")
+        self._rows = np.concatenate([np.asarray(rows) for rows in runs.values()])  # run after run
+        self._size = np.asarray([len(rows) for rows in runs.values()])
+        self._begin = np.cumsum(self._size) - self._size
+        self._episode = np.asarray([episode for episode, _ in runs])
+        _, self._skill = np.unique([skill for _, skill in runs], return_inverse=True)
 
     def draw(self, rng: np.random.Generator) -> SequenceBatch:
-        anchor = int(rng.integers(len(self._runs)))
+        anchor = int(rng.integers(len(self._size)))
         same_skill = self._skill == self._skill[anchor]
         same = np.flatnonzero(same_skill & (self._episode != self._episode[anchor]))
         other = np.flatnonzero(~same_skill)
         wanted = min(self.batch - 1, len(same) + len(other))
         hard = min(len(same), max(round(self.hard_ratio * wanted), wanted - len(other)))
         negatives = [rng.choice(same, hard, replace=False), rng.choice(other, wanted - hard, replace=False)]
-        return self._sequences([anchor, *(int(index) for part in negatives for index in part)], rng)
+        return self._sequences(np.concatenate([[anchor], *negatives]), rng)
 
-    def _sequences(self, chosen: list[int], rng: np.random.Generator) -> SequenceBatch:
-        rows = np.zeros((len(chosen), self.length), np.int64)
-        mask = np.zeros((len(chosen), self.length), bool)
-        for i, index in enumerate(chosen):
-            run = self._runs[index]
-            first = int(rng.integers(max(1, len(run) - self.length + 1)))
-            part = run[first : first + self.length]
-            rows[i, : len(part)], rows[i, len(part) :] = part, part[-1]
-            mask[i, : len(part)] = True
+    def _sequences(self, chosen: Array, rng: np.random.Generator) -> SequenceBatch:
+        """Of each chosen run, ``length`` chunks from a random place on, or all of a shorter one and padding."""
+        size, step = self._size[chosen][:, None], np.arange(self.length)
+        first = rng.integers(np.maximum(1, size - self.length + 1))
+        rows = self._rows[self._begin[chosen][:, None] + first + np.minimum(step, size - 1)]
         skills, episodes = self._skill[chosen], self._episode[chosen]
         hard = (skills[:, None] == skills[None]) & (episodes[:, None] != episodes[None])
-        return SequenceBatch(rows, mask, hard)
+        return SequenceBatch(rows, step < size, hard)

@@ -30,6 +30,7 @@ class Stage1Config:
     contrast: float = 1.0
     decode: float = 1.0  # ours: D_a(B_v(V)) should read the actions from the video
     learning_rate: float = 1e-3
+    precision: str = "float32"  # of B_v's layers in training; "bfloat16" where the processor computes in it
 
 
 def train_alignment(
@@ -53,7 +54,8 @@ def train_alignment(
         shape, flat = batch.rows.shape, batch.rows.reshape(-1)
         a = all_actions[flat]
         z_a = alignment.action(a)
-        z_v = alignment.video(latents[table.before[flat]], latents[table.after[flat]])
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
+            z_v = alignment.video(latents[table.before[flat]], latents[table.after[flat]]).float()
         valid = torch.from_numpy(batch.mask)
         similarity = sequence_similarity(z_v.unflatten(0, shape), z_a.unflatten(0, shape), valid)
         contrast = bidirectional_info_nce(similarity, config.temperature)
@@ -62,7 +64,9 @@ def train_alignment(
         loss = reconstruction + config.contrast * contrast + config.decode * decode
         return {"loss": loss, "reconstruction": reconstruction, "contrast": contrast, "decode": decode}
 
-    optimizer = torch.optim.AdamW(alignment.parameters(), lr=config.learning_rate, weight_decay=1e-2, betas=(0.9, 0.95))
+    optimizer = torch.optim.AdamW(
+        alignment.parameters(), lr=config.learning_rate, weight_decay=1e-2, betas=(0.9, 0.95), fused=True
+    )
     state = Checkpointed(alignment, optimizer, checkpoint)
     return alignment, fit(state, losses, steps=config.steps, seed=seed, label=label)
 
