@@ -276,6 +276,9 @@ def run_node(node_class: Callable[[], World2ActNode], executor_class: type[Execu
             node.spin_once(executor)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RCLError:
+        if rclpy.ok():  # else a signal ended the context while the executor was setting up its next wait
+            raise
     finally:
         _end(node, executor)
     return node.exit_code
