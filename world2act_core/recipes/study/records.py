@@ -11,7 +11,7 @@ from typing import Any
 
 from world2act_core.errors import RunError
 from world2act_core.evaluation import Trial
-from world2act_core.evaluation.results import trial_from_json
+from world2act_core.evaluation.results import read_with_schema, trial_from_json
 from world2act_core.recipes.study.plan import Cell, StudyPlan
 from world2act_core.runs.machine import cores, processor
 from world2act_core.runs.stage import versions, write_text
@@ -110,13 +110,7 @@ def read_record(path: Path) -> CellRecord:
     Raises:
         RunError: damaged, or of another schema.
     """
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{path} is not JSON ({error}): remove it and run the study again") from None
-    found = raw.get("schema") if isinstance(raw, dict) else None
-    if found != SCHEMA:
-        raise RunError(f"{path} has schema {found!r}, expected {SCHEMA!r}: read it with the version that wrote it")
+    raw = read_with_schema(path, SCHEMA, "remove it and run the study again")
     try:
         return CellRecord(
             cell=Cell(raw["suite"], raw["task"], raw["seed"]),
