@@ -113,4 +113,5 @@ def test_an_attempt_by_address_executes_that_policy_whatever_else_is_named(bags,
         job = Attempt(start, "replayed", base="nowhere.pt", policy=f"replay:{bags / f'square-{index:04d}'}")
         outcome = attempt(job, context)
         assert (outcome.source, outcome.start_id, outcome.steps) == ("replayed", start.id, 24)
-        assert np.array_equal(simulator.executed, square_episode(index).actions)
+        recorded = square_episode(index).actions
+        assert recorded is not None and np.array_equal(simulator.executed, recorded)

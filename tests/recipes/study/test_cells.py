@@ -151,3 +151,11 @@ def test_a_damaged_record_is_named(plan, tmp_path, damage, message):
     with pytest.raises(RunError, match=message) as refused:
         read_records(tmp_path, plan)
     assert str(path) in str(refused.value)
+
+
+def test_a_lost_record_comes_back_from_what_is_sealed(plan, tmp_path):
+    record = run(plan, plan.cells[0], tmp_path, Here())
+    record_path(tmp_path, plan.cells[0]).unlink()
+    again = Here(limit=0)
+    assert run(plan, plan.cells[0], tmp_path, again) == record
+    assert len(diary(tmp_path)) == 2

@@ -179,7 +179,7 @@ class _MethodWork:
             made = json.loads(stage.path(MADE).read_text())
             trials = self._try(made["policy"], stage.digest)
         minutes = stage.seconds / 60 if made["minutes"] is None else made["minutes"]
-        return MethodRecord(trials, minutes, made["figures"], self.shared, stage.digest, commit())
+        return MethodRecord(trials, minutes, made["figures"], self.shared, stage.digest, made["commit"])
 
     @property
     def shared(self) -> bool:
@@ -201,7 +201,8 @@ class _MethodWork:
         embodiment = load_embodiment(self.plan.recipe.embodiment)
         context = Context(self.plan, self.stage_cell, self.task_folder, self.home, self.pool, embodiment, stage)
         made = self.method(context)
-        content = {"policy": made.policy, "minutes": made.minutes, "figures": _without_nan(dict(made.figures))}
+        figures = _without_nan(dict(made.figures))
+        content = {"policy": made.policy, "minutes": made.minutes, "figures": figures, "commit": commit()}
         stage.path(MADE).write_text(json.dumps(content, allow_nan=False))
 
     def _try(self, policy: str, digest: str) -> dict[str, tuple[Trial, ...]]:

@@ -31,7 +31,7 @@ class MethodRecord:
         figures: whatever the method says of itself; see ``cells.Made``.
         once_a_task: the policy is the task's, so these trials stand in the record of every seed.
         policy_sha256: of everything that the method sealed.
-        commit: of the code that made and tried the policy, "" if unknown.
+        commit: of the code that made the policy, "" if unknown.
     """
 
     trials: Mapping[str, tuple[Trial, ...]]
