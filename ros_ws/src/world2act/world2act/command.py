@@ -81,8 +81,9 @@ class CommandNode(World2ActNode):
                 raise World2ActError(f"execution:={self._mode} needs clock:=wall: in lockstep the arm waits")
             state_timeout_s = math.inf  # the arm waits for the policy, so its state may be as old as it likes
         self._safety = SafetyFilter(self._embodiment, state_timeout_s, self._max_age_s, dead_man_s)
-        # Reentrant: a tick's status is published where the lock is held already.
-        self._lock = threading.RLock()  # the commander is used by callbacks and by the deadline thread
+        # The commander is used by callbacks and by the deadline thread. A command is decided and published under the
+        # lock: once a stop has been answered, none that was decided before it can still leave.
+        self._lock = threading.Lock()
         self._commander: Any = None
         self._wall: WallCommander | None = None
         self._thread: DeadlineThread | None = None
@@ -189,8 +190,8 @@ class CommandNode(World2ActNode):
             return
         with self._lock:
             answer = self._commander.poll(time.monotonic())
-        if answer is not None:
-            self._publish(answer, fields.stamp_ns(self._state_stamp))
+            if answer is not None:
+                self._publish(answer, fields.stamp_ns(self._state_stamp))
 
     def _tick(self) -> None:
         """Wall clock: every control period, in the deadline thread."""
@@ -199,7 +200,7 @@ class CommandNode(World2ActNode):
             if self._wall is None:
                 return  # deactivated meanwhile
             answer = self._wall.tick(fields.ns_to_seconds(now_ns), time.monotonic())
-        self._publish(answer, now_ns)
+            self._publish(answer, now_ns)
 
     def _publish(self, answer: Answer, stamp_ns: int) -> None:
         command = answer.command
