@@ -11,10 +11,11 @@ import pytest
 
 from tests.learning.scenes import EMBODIMENT, SIZE, STREAMS, square_episode
 from tests.recipes.jobs import die_while_writing_once, write_square
+from tests.simulators.test_rollout import CountingSimulator
 from world2act_core.episodes import read_bag
-from world2act_core.recipes.recording import Attempt, collection_table, read_collection, record
+from world2act_core.recipes.recording import Attempt, attempt, collection_table, read_collection, record
 from world2act_core.simulators.starts import Start
-from world2act_core.simulators.workers import Finished, WorkerPool
+from world2act_core.simulators.workers import Finished, WorkerContext, WorkerPool
 
 
 class ToyPool(WorkerPool):
@@ -100,3 +101,17 @@ def test_a_bag_holds_the_episode_of_its_start(bags):
     record(ToyPool(), attempts(bags, 2), "toy")
     episodes = read_bag(bags / "square-0001", EMBODIMENT).episodes
     assert [(episode.episode_id, episode.start_id) for episode in episodes] == [("square-0001", "toy/0/i1")]
+
+
+def test_an_attempt_by_address_executes_that_policy_whatever_else_is_named(bags, monkeypatch):
+    record(ToyPool(), attempts(bags, 2), "toy")
+    simulator = CountingSimulator(horizon=24)
+    context = WorkerContext(0)
+    monkeypatch.setattr(context, "simulator", lambda suite, task: simulator)
+    start = Start("libero_goal", 8, 0)
+    for index in (0, 1):
+        job = Attempt(start, "replayed", base="nowhere.pt", policy=f"replay:{bags / f'square-{index:04d}'}")
+        outcome = attempt(job, context)
+        assert (outcome.source, outcome.start_id, outcome.steps) == ("replayed", start.id, 24)
+        recorded = square_episode(index).actions
+        assert recorded is not None and np.array_equal(simulator.executed, recorded)

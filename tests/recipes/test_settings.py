@@ -9,7 +9,8 @@ import pytest
 
 from world2act_core.cli import main
 from world2act_core.errors import World2ActError
-from world2act_core.recipes.settings import Recipe, Split, as_json, read_recipe
+from world2act_core.recipes.overrides import as_json
+from world2act_core.recipes.settings import Recipe, Split, read_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = [None, *sorted((ROOT / "recipes").glob("*.yaml"))]

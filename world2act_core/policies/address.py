@@ -13,6 +13,7 @@ Opener = Callable[[str, Embodiment], Policy]
 
 # Scheme → where its opener lives. Imported when asked for, so that a robot loads only what its policy needs.
 _SCHEMES: dict[str, str] = {
+    "compact": "world2act_core.policies.compact:open_compact_policy",
     "replay": "world2act_core.policies.replay:open_replay_policy",
     "run": "world2act_core.policies.run_folder:open_run_policy",
 }

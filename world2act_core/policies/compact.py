@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from world2act_core.embodiment import Embodiment
 from world2act_core.embodiment.contract import as_vector
 from world2act_core.episodes.chunks import ChunkTable, model_image
+from world2act_core.errors import ContractError, RunError
 from world2act_core.policies.networks import ImageEncoder, Standardise, to_float
 from world2act_core.runs import Checkpointed, fit
 from world2act_core.types import ActionChunk, Array, Observation
@@ -139,8 +140,6 @@ def load_compact(path: Path, embodiment: Embodiment) -> CompactPolicy:
     Raises:
         ContractError: it was trained for another embodiment.
     """
-    from world2act_core.errors import ContractError
-
     saved = torch.load(path, weights_only=True)
     if saved["embodiment"] != embodiment.name:
         raise ContractError(f"{path} was trained for embodiment {saved['embodiment']}, not for {embodiment.name}")
@@ -148,3 +147,16 @@ def load_compact(path: Path, embodiment: Embodiment) -> CompactPolicy:
     network = new_network(config, embodiment)
     network.load_state_dict(saved["weights"])
     return CompactPolicy(network, config, embodiment)
+
+
+def open_compact_policy(reference: str, embodiment: Embodiment) -> CompactPolicy:
+    """``FILE`` that ``save_compact`` wrote → policy.
+
+    Raises:
+        RunError: there is no such file.
+    """
+    path = Path(reference)
+    if not path.is_file():
+        raise RunError(f"there is no compact policy {path}: train it, or name the file that training wrote")
+    torch.set_num_threads(1)  # as in the evaluation's workers: sums in another order would be other actions
+    return load_compact(path, embodiment)

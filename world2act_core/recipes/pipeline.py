@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -11,7 +11,6 @@ import torch
 
 from world2act_core.alignment import adapters, losses, sampling
 from world2act_core.alignment import train as alignment_train
-from world2act_core.embodiment import load_embodiment
 from world2act_core.episodes import chunks
 from world2act_core.evaluation.console import result_table
 from world2act_core.evaluation.results import read_results
@@ -22,8 +21,9 @@ from world2act_core.recipes import evaluation as evaluation_module
 from world2act_core.recipes import recording, reporting, stages
 from world2act_core.recipes.deployment import deployment_stage
 from world2act_core.recipes.evaluation import RESULTS, evaluation_stage
-from world2act_core.recipes.settings import Recipe, as_json
-from world2act_core.recipes.stages import Stages
+from world2act_core.recipes.overrides import as_json
+from world2act_core.recipes.settings import Recipe
+from world2act_core.recipes.stages import Stages, scene, stage_config
 from world2act_core.residual import network as residual_network
 from world2act_core.residual import policy as residual_policy
 from world2act_core.residual import train as residual_train
@@ -57,7 +57,7 @@ def run_pipeline(folder: Path, recipe: Recipe, announce: Callable[[str], None] =
     deployment = run.stage(
         "deployment",
         lambda stage: deployment_stage(stage, recipe, folder),
-        config={"episodes": recipe.deployment_episodes, "evaluation": as_json(recipe)["evaluation"], **_scene(recipe)},
+        config={"episodes": recipe.deployment_episodes, "evaluation": as_json(recipe)["evaluation"], **scene(recipe)},
         inputs=[run.stages["stage2"]],
         code=[deployment_module, residual_policy],
     )
@@ -73,11 +73,7 @@ def run_pipeline(folder: Path, recipe: Recipe, announce: Callable[[str], None] =
 
 def _learn_and_evaluate(run: Run, recipe: Recipe, pool: WorkerPool) -> Stage:
     work = Stages(recipe, pool)
-    settings, scene = as_json(recipe), _scene(recipe)
-
-    def config(*names: str) -> dict[str, object]:
-        return {**scene, **{name: settings[name] for name in (*names, "seed", "torch_threads")}}
-
+    config = partial(stage_config, recipe)
     demonstrations = run.stage(
         "demonstrations", work.demonstrations, config=config("demonstrations", "release_chunks"), code=_SIMULATION
     )
@@ -130,9 +126,3 @@ def _learn_and_evaluate(run: Run, recipe: Recipe, pool: WorkerPool) -> Stage:
         code=_EVALUATION,
     )
     return evaluation
-
-
-def _scene(recipe: Recipe) -> dict[str, object]:
-    scene = {name: getattr(recipe, name) for name in ("suite", "task", "embodiment", "cameras", "jitter_cm")}
-    contract = hashlib.sha256(repr(load_embodiment(recipe.embodiment)).encode()).hexdigest()
-    return {**scene, "contract": contract}

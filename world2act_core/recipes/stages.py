@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -17,6 +18,7 @@ from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.episodes.chunks import ChunkTable
 from world2act_core.policies.compact import CompactPolicy, load_compact, save_compact, train_compact
 from world2act_core.policies.networks import to_float
+from world2act_core.recipes.overrides import as_json
 from world2act_core.recipes.recording import Attempt, collection_table, record
 from world2act_core.recipes.settings import Recipe, Split
 from world2act_core.residual.network import Residual
@@ -35,6 +37,19 @@ from world2act_core.world_model.compact import (
 
 BAGS, POLICY, WORLD_MODEL, ALIGNMENT, RESIDUAL = "bags", "policy.pt", "world_model.pt", "alignment.pt", "residual.pt"
 HISTORY = "history.json"
+
+
+def scene(recipe: Recipe) -> dict[str, object]:
+    """Which task and robot a recipe is about, for a stage's configuration."""
+    named = {name: getattr(recipe, name) for name in ("suite", "task", "embodiment", "cameras", "jitter_cm")}
+    contract = hashlib.sha256(repr(load_embodiment(recipe.embodiment)).encode()).hexdigest()
+    return {**named, "contract": contract}
+
+
+def stage_config(recipe: Recipe, *names: str) -> dict[str, object]:
+    """A stage's configuration: the scene, seed and threads, and the named settings of the recipe."""
+    settings = as_json(recipe)
+    return {**scene(recipe), **{name: settings[name] for name in (*names, "seed", "torch_threads")}}
 
 
 class Stages:
