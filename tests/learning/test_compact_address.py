@@ -15,7 +15,7 @@ from world2act_core.types import Observation
 
 def test_a_saved_policy_opens_by_its_address_and_acts_alike(tmp_path):
     torch.manual_seed(0)
-    config = CompactConfig(streams=STREAMS, image_size=SIZE, width=8, features=16)
+    config = CompactConfig(cameras=("agentview",), streams=STREAMS, image_size=SIZE, width=8, features=16)
     network = new_network(config, EMBODIMENT)
     save_compact(tmp_path / "policy.pt", network, config, EMBODIMENT)
     episode = square_episode(3)

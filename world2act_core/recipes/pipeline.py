@@ -9,13 +9,13 @@ from types import ModuleType
 
 import torch
 
-from world2act_core.alignment import adapters, losses, sampling
+from world2act_core.alignment import adapters, calibrate, losses, sampling
 from world2act_core.alignment import train as alignment_train
 from world2act_core.episodes import chunks
 from world2act_core.evaluation.console import result_table
 from world2act_core.evaluation.results import read_results
+from world2act_core.networks import blocks, codec, eyes
 from world2act_core.policies import compact as compact_policy
-from world2act_core.policies import networks
 from world2act_core.recipes import deployment as deployment_module
 from world2act_core.recipes import evaluation as evaluation_module
 from world2act_core.recipes import recording, reporting, stages
@@ -31,17 +31,19 @@ from world2act_core.runs import Run, Stage, training
 from world2act_core.simulators import control, libero, privileged, rendering, rollout, starts
 from world2act_core.simulators.demonstrators import deliveries, grips, pick_and_place, script
 from world2act_core.simulators.workers import WorkerPool
-from world2act_core.world_model import chunk_latents, codec
+from world2act_core.world_model import chunk_latents
 from world2act_core.world_model import compact as compact_world_model
 
 # What a stage's result depends on besides its configuration and inputs: a change of these sources runs it again.
 _DEMONSTRATOR: list[ModuleType] = [privileged, script, grips, pick_and_place, deliveries]
 _SIMULATION: list[ModuleType] = [libero, control, rendering, starts, rollout, *_DEMONSTRATOR, recording]
-_BASE: list[ModuleType] = [stages, compact_policy, networks, chunks, training]
+_EYES: list[ModuleType] = [blocks, codec, eyes]
+_BASE: list[ModuleType] = [stages, compact_policy, *_EYES, chunks, training]
 _WORLD_MODEL: list[ModuleType] = [stages, compact_world_model, codec, chunks, training]
-_STAGE1: list[ModuleType] = [stages, adapters, losses, sampling, alignment_train, chunk_latents, chunks, training]
+_ALIGNMENT: list[ModuleType] = [adapters, losses, sampling, alignment_train, calibrate]
+_STAGE1: list[ModuleType] = [stages, *_ALIGNMENT, chunk_latents, chunks, training]
 _EVALUATION: list[ModuleType] = [evaluation_module, residual_policy, *_SIMULATION]
-_RESIDUAL: list[ModuleType] = [residual_network, residual_train, residual_policy, losses, training]
+_RESIDUAL: list[ModuleType] = [*_EYES, residual_network, residual_train, residual_policy, losses, training]
 _STAGE2: list[ModuleType] = [stages, chunk_latents, *_RESIDUAL, *_SIMULATION]
 
 
@@ -97,21 +99,21 @@ def _learn_and_evaluate(run: Run, recipe: Recipe, pool: WorkerPool) -> Stage:
     world_model = run.stage(
         "world_model",
         lambda stage: work.world_model(stage, videos),
-        config=config("world_model", "base"),
+        config=config("world_model", "clips", "base"),
         inputs=[videos],
         code=_WORLD_MODEL,
     )
     stage1 = run.stage(
         "stage1",
-        lambda stage: work.stage1(stage, demonstrations, free_pairs, world_model),
-        config=config("stage1", "base"),
-        inputs=[demonstrations, free_pairs, world_model],
+        lambda stage: work.stage1(stage, demonstrations, free_pairs, videos, world_model),
+        config=config("stage1", "calibration", "clips", "base"),
+        inputs=[demonstrations, free_pairs, videos, world_model],
         code=_STAGE1,
     )
     stage2 = run.stage(
         "stage2",
         lambda stage: work.stage2(stage, demonstrations, base, world_model, stage1),
-        config=config("stage2", "residual", "used_spread", "post_training", "rounds", "rollout_steps"),
+        config=config("stage2", "residual", "clips", "used_spread", "post_training", "rounds", "rollout_steps"),
         inputs=[demonstrations, base, world_model, stage1],
         code=_STAGE2,
     )

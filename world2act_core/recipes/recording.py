@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -148,10 +148,11 @@ def collection_table(
     size: int,
     *,
     with_actions: bool = True,
+    whole_tasks: bool = False,
 ) -> ChunkTable:
-    """The chunk table of several folders of bags."""
+    """The chunk table of several folders of bags; ``whole_tasks`` reads them as if no skill had been marked."""
     episodes = (
-        episode
+        replace(episode, skills=()) if whole_tasks else episode
         for folder in folders
         for episode in read_collection(folder, embodiment, cameras, with_actions=with_actions)
     )

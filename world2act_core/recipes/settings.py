@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from world2act_core.alignment.calibrate import CalibrationConfig
 from world2act_core.alignment.train import Stage1Config
 from world2act_core.errors import World2ActError
 from world2act_core.policies.compact import CompactConfig
@@ -42,7 +43,7 @@ class Recipe:
     suite: str = "libero_goal"
     task: int = 8
     embodiment: str = "libero_panda"
-    cameras: tuple[str, ...] = ("agentview", "wrist")  # of the world model; the first is also the policy's
+    cameras: tuple[str, ...] = ("agentview", "wrist")  # tiled in one frame, which every model sees
     jitter_cm: float = 3.0
     seed: int = 0
     workers: int = 2
@@ -63,17 +64,25 @@ class Recipe:
     used_spread: float = 0.15  # action dimensions that spread less in the demonstrations get no residual
     rounds: int = 3  # of Stage 2: rollouts with the newest policy, then training
 
+    # What all models learn from: "skills", each clip with its atomic prompt (the paper's), or "tasks", whole episodes
+    # with the instruction. Rollouts of a policy have no skills marked, so the demo goes by tasks throughout.
+    clips: str = "tasks"
+
     base: CompactConfig = field(default_factory=CompactConfig)
     # Stage 2 imagines one chunk ahead of a real frame, so training need not look further; that keeps the demo short.
     world_model: CompactWorldModelConfig = field(default_factory=lambda: CompactWorldModelConfig(steps=500, unroll=1))
     stage1: Stage1Config = field(default_factory=Stage1Config)
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)  # off unless it has steps
     residual: ResidualConfig = field(default_factory=ResidualConfig)
     stage2: Stage2Config = field(default_factory=Stage2Config)
 
     def __post_init__(self) -> None:
         """Refuse what would only fail, or be wrong, after minutes of work."""
-        if self.base.camera != self.cameras[0]:
-            raise World2ActError(f"base.camera {self.base.camera} must be the first of cameras {list(self.cameras)}")
+        if self.base.cameras not in (CompactConfig().cameras, self.cameras):
+            raise World2ActError(f"base.cameras {list(self.base.cameras)} is decided by cameras: leave it out")
+        if self.clips not in ("skills", "tasks"):
+            raise World2ActError(f"clips is {self.clips!r}, expected 'skills' or 'tasks'")
+        object.__setattr__(self, "base", replace(self.base, cameras=self.cameras))
         for name in TRAINING_SPLITS:
             if getattr(self, name).shares_a_state_with(self.evaluation):
                 raise World2ActError(f"{name} and evaluation share official states: change their first and last")

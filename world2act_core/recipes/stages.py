@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from world2act_core.alignment.adapters import Alignment, load_alignment, save_alignment
+from world2act_core.alignment.calibrate import calibrate
 from world2act_core.alignment.train import action_r2, retrieval_accuracy, train_alignment, video_latents
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.episodes.chunks import ChunkTable
 from world2act_core.policies.compact import CompactPolicy, load_compact, save_compact, train_compact
-from world2act_core.policies.networks import to_float
 from world2act_core.recipes.overrides import as_json
 from world2act_core.recipes.recording import Attempt, collection_table, record
 from world2act_core.recipes.settings import Recipe, Split
@@ -29,6 +29,7 @@ from world2act_core.simulators.starts import Start
 from world2act_core.simulators.workers import WorkerPool
 from world2act_core.world_model.chunk_latents import ChunkLatents, imagined_latents, real_latents
 from world2act_core.world_model.compact import (
+    CompactWorldModel,
     latent_errors,
     load_world_model,
     save_world_model,
@@ -94,16 +95,24 @@ class Stages:
         errors = latent_errors(model.eval(), held_out)
         _finish(stage, history, {"chunks": len(train), **{f"held_out_{name}": value for name, value in errors.items()}})
 
-    def stage1(self, stage: Stage, demonstrations: Stage, free_pairs: Stage, world_model: Stage) -> None:
-        """Stage 1: video and action adapters, on the demonstrations and the free pairs."""
+    def stage1(self, stage: Stage, demonstrations: Stage, free_pairs: Stage, videos: Stage, world_model: Stage) -> None:
+        """Stage 1: video and action adapters, on the demonstrations and the free pairs; an adapter of what is imagined
+        behind the frames of the videos where the recipe asks for one."""
         model = load_world_model(world_model.path(WORLD_MODEL))
         table = self._table([demonstrations, free_pairs])
         train, held_out = split_episodes(table, 0.9)
-        alignment, history = train_alignment(
-            train, real_latents(model, train), self.recipe.stage1, self.recipe.seed, stage.scratch / "checkpoint.pt"
-        )
-        save_alignment(stage.path(ALIGNMENT), alignment)
         unseen = real_latents(model, held_out)
+        alignment, history = train_alignment(
+            train,
+            real_latents(model, train),
+            self.recipe.stage1,
+            self.recipe.seed,
+            stage.scratch / "checkpoint.pt",
+            held_out=(held_out, unseen),
+        )
+        if self.recipe.calibration.steps:
+            self._calibrate(alignment, model, videos, stage.scratch / "calibration.pt")
+        save_alignment(stage.path(ALIGNMENT), alignment)
         metrics = {"chunks": len(train), **action_r2(alignment, held_out, unseen)}
         metrics["retrieval"] = retrieval_accuracy(alignment, held_out, unseen)
         _finish(stage, history, metrics)
@@ -113,7 +122,7 @@ class Stages:
         model = load_world_model(world_model.path(WORLD_MODEL))
         alignment = load_alignment(stage1.path(ALIGNMENT))
         policy = load_compact(base.path(POLICY), self.embodiment)
-        residual = self._new_residual(alignment, demonstrations)
+        residual = self._new_residual(alignment, demonstrations, model)
         starts = self.recipe.starts(self.recipe.post_training)
         shares = np.array_split(np.arange(len(starts)), self.recipe.rounds)
         history: list[dict[str, float]] = []
@@ -153,13 +162,18 @@ class Stages:
         stage.starts = [start.id for start in starts]
         _finish(stage, history, {"chunks": len(data), "cosine": history[-1]["cosine"]})
 
-    def _new_residual(self, alignment: Alignment, demonstrations: Stage) -> Residual:
+    def _calibrate(self, alignment: Alignment, model: CompactWorldModel, videos: Stage, checkpoint: Path) -> None:
+        table, _ = split_episodes(self._table([videos], with_actions=False), 0.9)
+        real, imagined = real_latents(model, table), imagined_latents(model, table)
+        calibrate(alignment, real, imagined, len(table), self.recipe.calibration, self.recipe.seed, checkpoint)
+
+    def _new_residual(self, alignment: Alignment, demonstrations: Stage, model: CompactWorldModel) -> Residual:
         """An untrained residual that leaves alone every action dimension which the demonstrations hardly use: what an
         adapter reads there is mostly error."""
         table = self._table([demonstrations])
         used = torch.from_numpy(table.actions.std((0, 1)) > self.recipe.used_spread)
         torch.manual_seed(self.recipe.seed)
-        return Residual(self.recipe.residual, alignment, table.proprio.shape[1], used)
+        return Residual(self.recipe.residual, alignment, table.proprio.shape[1], used, model.codec)
 
     def _action_range(self) -> tuple[torch.Tensor, torch.Tensor]:
         layout = self.embodiment.action
@@ -194,7 +208,13 @@ class Stages:
     def _folders_table(self, folders: list[Path], *, with_actions: bool = True) -> ChunkTable:
         config = self.recipe.base
         return collection_table(
-            folders, self.embodiment, self.recipe.cameras, config.streams, config.image_size, with_actions=with_actions
+            folders,
+            self.embodiment,
+            self.recipe.cameras,
+            config.streams,
+            config.image_size,
+            with_actions=with_actions,
+            whole_tasks=self.recipe.clips == "tasks",
         )
 
 
@@ -212,13 +232,13 @@ def post_training_set(
     table: ChunkTable, policy: CompactPolicy, imagined: ChunkLatents, alignment: Alignment
 ) -> PostTrainingSet:
     """What the base does at every chunk of the rollouts, and where the world model imagines it should lead."""
-    images, proprio = torch.from_numpy(table.view(0)[table.before]), torch.from_numpy(table.proprio)
-    parts = zip(images.split(256), proprio.split(256), strict=True)
-    base = torch.cat([policy.network(to_float(image), state) for image, state in parts])
+    frames, proprio = torch.from_numpy(table.frames[table.before]), torch.from_numpy(table.proprio)
+    parts = zip(frames.split(256), proprio.split(256), strict=True)
+    base = torch.cat([policy.network(seen, state) for seen, state in parts])
     layout = policy.embodiment.action
-    target = video_latents(alignment, imagined, np.arange(len(table)))
+    target = video_latents(alignment, imagined, np.arange(len(table)), imagined=True)
     base = base.clamp(torch.from_numpy(layout.low), torch.from_numpy(layout.high))
-    return PostTrainingSet(images, proprio, base, target, torch.from_numpy(table.episode))
+    return PostTrainingSet(frames, proprio, base, target, torch.from_numpy(table.episode))
 
 
 def _finish(stage: Stage, history: list[dict[str, float]], metrics: dict[str, float]) -> None:
