@@ -21,7 +21,6 @@ from world2act_core.world_model.chunk_latents import imagined_latents, real_late
 from world2act_core.world_model.compact import CompactWorldModelConfig, save_world_model, train_world_model
 
 PROMPTS = ("push right", "push down")
-RANGE = (-np.ones(7, np.float32), np.ones(7, np.float32))
 PUSHES = np.arange(7) < 2
 """The toy world's pushes use x and y only."""
 
@@ -86,14 +85,15 @@ def seen(prompt: str, index: int, step: int = 0) -> Observation:
 
 
 def test_pseudo_labels_are_the_actions_that_the_video_shows(videos, truth, model, alignment):
-    table = pseudo_labelled(videos, alignment, real_latents(model, videos), RANGE, PUSHES)
+    table = pseudo_labelled(videos, alignment, real_latents(model, videos), EMBODIMENT, PUSHES)
     assert table.labelled.all() and not videos.labelled.any()
     assert share_explained(table.actions, truth) > 0.5
     assert not table.actions[..., ~PUSHES].any()
 
 
 def test_pseudo_labels_stay_in_the_range_of_actions(videos, model, alignment):
-    narrow = (0.1 * RANGE[0], 0.1 * RANGE[1])
+    action = replace(EMBODIMENT.action, low=0.1 * EMBODIMENT.action.low, high=0.1 * EMBODIMENT.action.high)
+    narrow = replace(EMBODIMENT, action=action)
     table = pseudo_labelled(videos, alignment, real_latents(model, videos), narrow, PUSHES)
     assert np.abs(table.actions).max() == pytest.approx(0.1)
 
@@ -115,7 +115,7 @@ def test_inverse_dynamics_reads_actions_from_the_pixels_of_videos_that_it_never_
 
 
 def test_dreams_go_where_their_prompt_says_and_are_labelled_so(videos, model, idm):
-    table = dreamed(model, idm, videos, 4, RANGE, PUSHES)
+    table = dreamed(model, idm, videos, 4, EMBODIMENT, PUSHES)
     right = np.asarray(table.prompts) == "push right"
     assert len(table) == 40 * 4 and right.sum() == 20 * 4 and table.labelled.all()
     pushes = np.stack([table.actions[right].mean((0, 1)), table.actions[~right].mean((0, 1))])
@@ -124,7 +124,7 @@ def test_dreams_go_where_their_prompt_says_and_are_labelled_so(videos, model, id
 
 
 def test_a_dream_begins_at_the_real_frame_and_each_chunk_where_the_last_one_ended(videos, model, idm):
-    table = dreamed(model, idm, videos, 3, RANGE, PUSHES)
+    table = dreamed(model, idm, videos, 3, EMBODIMENT, PUSHES)
     first = np.flatnonzero(table.clock == 0)
     real = videos.frames[videos.before[videos.clock == 0]].astype(float)
     off = np.abs(table.frames[table.before[first]] - real).mean((1, 2, 3))
@@ -139,7 +139,7 @@ def test_a_dream_begins_at_the_real_frame_and_each_chunk_where_the_last_one_ende
 def test_a_dream_reads_nothing_of_a_video_but_its_first_frame(videos, model, idm):
     frames = videos.frames.copy()
     frames[videos.after] = 0  # in the toy episodes every frame but the first ends a chunk
-    one, other = (dreamed(model, idm, t, 2, RANGE, PUSHES) for t in (videos, replace(videos, frames=frames)))
+    one, other = (dreamed(model, idm, t, 2, EMBODIMENT, PUSHES) for t in (videos, replace(videos, frames=frames)))
     assert np.array_equal(one.frames, other.frames) and np.array_equal(one.actions, other.actions)
 
 

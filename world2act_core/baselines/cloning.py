@@ -9,13 +9,14 @@ import torch
 
 from world2act_core.alignment.adapters import Alignment
 from world2act_core.alignment.train import video_latents
+from world2act_core.embodiment import Embodiment
 from world2act_core.episodes.chunks import ChunkTable
 from world2act_core.types import Array
 from world2act_core.world_model.chunk_latents import ChunkLatents
 
 
 def pseudo_labelled(
-    table: ChunkTable, alignment: Alignment, latents: ChunkLatents, action_range: tuple[Array, Array], used: Array
+    table: ChunkTable, alignment: Alignment, latents: ChunkLatents, embodiment: Embodiment, used: Array
 ) -> ChunkTable:
     """The chunks of action-free videos with the actions that Stage 1's adapter reads from their real latents.
 
@@ -24,7 +25,7 @@ def pseudo_labelled(
     with torch.no_grad():
         z_v = video_latents(alignment, latents, np.arange(len(table)))
         actions = alignment.decoder(z_v).numpy()
-    return replace(table, actions=np.clip(actions, *action_range) * used, labelled=np.ones(len(table), bool))
+    return replace(table, actions=embodiment.decided(actions) * used, labelled=np.ones(len(table), bool))
 
 
 def successful(table: ChunkTable, success: Array) -> ChunkTable:

@@ -37,7 +37,7 @@ class ImaginationPolicy:
         imagined = self._model.predict(last, now, [prompt], torch.tensor([self._chunks]), 1)[:, :, 1]
         actions = self._alignment.decoder(self._read(now, imagined))[0].numpy()
         self._last, self._chunks = now, self._chunks + 1
-        return ActionChunk(self._embodiment.clamp(actions), observation.stamp, prompt)
+        return ActionChunk(self._embodiment.decided(actions), observation.stamp, prompt)
 
 
 def open_imagination(reference: str, embodiment: Embodiment) -> ImaginationPolicy:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from world2act_core.embodiment import Embodiment
 from world2act_core.episodes.chunks import ChunkTable
 from world2act_core.networks.blocks import SpatialSoftmax, to_float
 from world2act_core.runs import Checkpointed, fit
@@ -101,7 +102,7 @@ def dreamed(
     idm: InverseDynamics,
     table: ChunkTable,
     chunks: int,
-    action_range: tuple[Array, Array],
+    embodiment: Embodiment,
     used: Array,
 ) -> ChunkTable:
     """Videos that the world model dreams from the first frame of every episode of a table, labelled by the IDM.
@@ -132,7 +133,7 @@ def dreamed(
         after=(base + order + 1).ravel(),
         previous=(base + np.maximum(order - 1, 0)).ravel(),
         proprio=np.zeros((n * chunks, table.proprio.shape[1]), np.float32),
-        actions=np.clip(np.concatenate(actions), *action_range).astype(np.float32) * used,
+        actions=embodiment.decided(np.concatenate(actions)) * used,
         labelled=np.ones(n * chunks, bool),
         clock=np.tile(np.arange(chunks), n),
         step=np.tile(np.arange(chunks) * table.actions.shape[1], n),

@@ -62,6 +62,7 @@ class Recipe:
     pair_steps: int = 80  # about as long as a demonstration: what comes later shows a base that is lost
     rollout_steps: int = 160  # post-training rollouts end there; evaluation runs to the task's horizon
     used_spread: float = 0.15  # action dimensions that spread less in the demonstrations get no residual
+    stage2_on_videos: bool = False  # ours: Stage 2 also imagines, and learns, at the frames of the videos
     rounds: int = 3  # of Stage 2: rollouts with the newest policy, then training
 
     # What all models learn from: "skills", each clip with its atomic prompt (the paper's), or "tasks", whole episodes
@@ -69,6 +70,10 @@ class Recipe:
     clips: str = "tasks"
 
     base: CompactConfig = field(default_factory=CompactConfig)
+    # Of what the baselines clone, which is many episodes: there patches were the better eyes.
+    cloning: CompactConfig = field(
+        default_factory=lambda: CompactConfig(encoder="patches", steps=3000, batch=128, weight_decay=1e-2)
+    )
     # Stage 2 imagines one chunk ahead of a real frame, so training need not look further; that keeps the demo short.
     world_model: CompactWorldModelConfig = field(default_factory=lambda: CompactWorldModelConfig(steps=500, unroll=1))
     stage1: Stage1Config = field(default_factory=Stage1Config)
@@ -82,7 +87,8 @@ class Recipe:
             raise World2ActError(f"base.cameras {list(self.base.cameras)} is decided by cameras: leave it out")
         if self.clips not in ("skills", "tasks"):
             raise World2ActError(f"clips is {self.clips!r}, expected 'skills' or 'tasks'")
-        object.__setattr__(self, "base", replace(self.base, cameras=self.cameras))
+        for name in ("base", "cloning"):
+            object.__setattr__(self, name, replace(getattr(self, name), cameras=self.cameras))
         for name in TRAINING_SPLITS:
             if getattr(self, name).shares_a_state_with(self.evaluation):
                 raise World2ActError(f"{name} and evaluation share official states: change their first and last")

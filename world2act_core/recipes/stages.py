@@ -27,6 +27,7 @@ from world2act_core.residual.train import PostTrainingSet, train_residual
 from world2act_core.runs import Stage
 from world2act_core.simulators.starts import Start
 from world2act_core.simulators.workers import WorkerPool
+from world2act_core.types import Array
 from world2act_core.world_model.chunk_latents import ChunkLatents, imagined_latents, real_latents
 from world2act_core.world_model.compact import (
     CompactWorldModel,
@@ -72,7 +73,7 @@ class Stages:
 
     def base(self, stage: Stage, demonstrations: Stage) -> None:
         """The base policy: behaviour cloning on the demonstrations, then frozen."""
-        table = self._table([demonstrations])
+        table = self.table([demonstrations])
         config = self.recipe.base
         network, history = train_compact(
             table, self.embodiment, config, self.recipe.seed, stage.scratch / "checkpoint.pt", "base policy"
@@ -87,7 +88,7 @@ class Stages:
 
     def world_model(self, stage: Stage, videos: Stage) -> None:
         """The world model, from action-free videos alone; the last tenth of them is kept for measuring it."""
-        table = self._table([videos], with_actions=False)
+        table = self.table([videos], with_actions=False)
         train, held_out = split_episodes(table, 0.9)
         tiled = replace(self.recipe.world_model, views=len(self.recipe.cameras), image_size=self.recipe.base.image_size)
         model, history = train_world_model(train, tiled, self.recipe.seed, stage.scratch / "checkpoint.pt")
@@ -99,7 +100,7 @@ class Stages:
         """Stage 1: video and action adapters, on the demonstrations and the free pairs; an adapter of what is imagined
         behind the frames of the videos where the recipe asks for one."""
         model = load_world_model(world_model.path(WORLD_MODEL))
-        table = self._table([demonstrations, free_pairs])
+        table = self.table([demonstrations, free_pairs])
         train, held_out = split_episodes(table, 0.9)
         unseen = real_latents(model, held_out)
         alignment, history = train_alignment(
@@ -117,12 +118,17 @@ class Stages:
         metrics["retrieval"] = retrieval_accuracy(alignment, held_out, unseen)
         _finish(stage, history, metrics)
 
-    def stage2(self, stage: Stage, demonstrations: Stage, base: Stage, world_model: Stage, stage1: Stage) -> None:
-        """Stage 2: rounds of rollouts with the newest policy, then training the residual on all of them."""
-        model = load_world_model(world_model.path(WORLD_MODEL))
-        alignment = load_alignment(stage1.path(ALIGNMENT))
-        policy = load_compact(base.path(POLICY), self.embodiment)
-        residual = self._new_residual(alignment, demonstrations, model)
+    def stage2(
+        self, stage: Stage, demonstrations: Stage, base: Stage, videos: Stage, world_model: Stage, stage1: Stage
+    ) -> None:
+        """Stage 2: rounds of rollouts with the newest policy, then training the residual on all of them, and at the
+        frames of the videos too where the recipe says so."""
+        trainer = self.trainer(demonstrations, base, world_model, stage1)
+        shown = (
+            trainer.post_training_set(self.table([videos], with_actions=False))
+            if self.recipe.stage2_on_videos
+            else None
+        )
         starts = self.recipe.starts(self.recipe.post_training)
         shares = np.array_split(np.arange(len(starts)), self.recipe.rounds)
         history: list[dict[str, float]] = []
@@ -141,43 +147,33 @@ class Stages:
             )
             record(self.pool, attempts, f"stage 2, round {number + 1}: rollouts")
             table = self._folders_table([stage.scratch / f"round{n + 1}" / BAGS for n in range(number + 1)])
-            data = post_training_set(table, policy, imagined_latents(model, table), alignment)
-            if number == 0:
-                residual.standardise.fit(data.proprio)
-            done = train_residual(
-                residual,
-                alignment,
-                data,
-                self._action_range(),
-                self.recipe.stage2,
-                self.recipe.seed + number,
-                folder / "checkpoint.pt",
-                f"stage 2, round {number + 1}",
-            )
-            history += [{**entry, "step": entry["step"] + number * self.recipe.stage2.steps} for entry in done]
+            data = trainer.post_training_set(table)
+            history += trainer.train(data if shown is None else data.with_(shown), folder, number)
             newest = folder / RESIDUAL
-            save_residual(newest, residual, self.recipe.residual, alignment, base.path(POLICY))
         assert newest is not None
         shutil.copyfile(newest, stage.path(RESIDUAL))
         stage.starts = [start.id for start in starts]
         _finish(stage, history, {"chunks": len(data), "cosine": history[-1]["cosine"]})
 
+    def trainer(self, demonstrations: Stage, base: Stage, world_model: Stage, stage1: Stage) -> Trainer:
+        """Stage 2's residual, before its first step, with all that it learns from."""
+        alignment, model = load_alignment(stage1.path(ALIGNMENT)), load_world_model(world_model.path(WORLD_MODEL))
+        table = self.table([demonstrations])
+        torch.manual_seed(self.recipe.seed)
+        used = torch.from_numpy(self.used(table))
+        residual = Residual(self.recipe.residual, alignment, table.proprio.shape[1], used, model.codec)
+        return Trainer(self.recipe, model, alignment, base.path(POLICY), self.embodiment, residual)
+
+    def used(self, demonstrations: ChunkTable) -> Array:
+        """``(A,)`` bool: the residual leaves alone every action dimension that the demonstrations hardly use, because
+        what an adapter reads there is mostly error."""
+        spread: Array = demonstrations.actions.std((0, 1)) > self.recipe.used_spread
+        return spread
+
     def _calibrate(self, alignment: Alignment, model: CompactWorldModel, videos: Stage, checkpoint: Path) -> None:
-        table, _ = split_episodes(self._table([videos], with_actions=False), 0.9)
+        table, _ = split_episodes(self.table([videos], with_actions=False), 0.9)
         real, imagined = real_latents(model, table), imagined_latents(model, table)
         calibrate(alignment, real, imagined, len(table), self.recipe.calibration, self.recipe.seed, checkpoint)
-
-    def _new_residual(self, alignment: Alignment, demonstrations: Stage, model: CompactWorldModel) -> Residual:
-        """An untrained residual that leaves alone every action dimension which the demonstrations hardly use: what an
-        adapter reads there is mostly error."""
-        table = self._table([demonstrations])
-        used = torch.from_numpy(table.actions.std((0, 1)) > self.recipe.used_spread)
-        torch.manual_seed(self.recipe.seed)
-        return Residual(self.recipe.residual, alignment, table.proprio.shape[1], used, model.codec)
-
-    def _action_range(self) -> tuple[torch.Tensor, torch.Tensor]:
-        layout = self.embodiment.action
-        return torch.from_numpy(layout.low), torch.from_numpy(layout.high)
 
     def _record(self, stage: Stage, split: Split, source: str, noises: tuple[float, ...], **how: Any) -> None:
         starts = self.recipe.starts(split)
@@ -202,7 +198,7 @@ class Stages:
             for index, start in enumerate(starts)
         ]
 
-    def _table(self, stages: list[Stage], *, with_actions: bool = True) -> ChunkTable:
+    def table(self, stages: list[Stage], *, with_actions: bool = True) -> ChunkTable:
         return self._folders_table([stage.path(BAGS) for stage in stages], with_actions=with_actions)
 
     def _folders_table(self, folders: list[Path], *, with_actions: bool = True) -> ChunkTable:
@@ -227,18 +223,57 @@ def split_episodes(table: ChunkTable, share: float) -> tuple[ChunkTable, ChunkTa
     )
 
 
+class Trainer:
+    """Trains one residual on one base, in rounds."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        model: CompactWorldModel,
+        alignment: Alignment,
+        base: Path,
+        embodiment: Embodiment,
+        residual: Residual,
+    ) -> None:
+        self.recipe, self.model, self.alignment, self.residual = recipe, model, alignment, residual
+        self.base, self.policy = base, load_compact(base, embodiment)
+
+    def post_training_set(self, table: ChunkTable) -> PostTrainingSet:
+        return post_training_set(table, self.policy, imagined_latents(self.model, table), self.alignment)
+
+    def train(self, data: PostTrainingSet, folder: Path, number: int = 0) -> list[dict[str, float]]:
+        """A round; writes the residual into ``folder`` and returns the history, steps counted over all rounds."""
+        if number == 0:
+            self.residual.standardise.fit(data.proprio)
+        config, layout = self.recipe.stage2, self.policy.embodiment.action
+        done = train_residual(
+            self.residual,
+            self.alignment,
+            data,
+            (torch.from_numpy(layout.low), torch.from_numpy(layout.high)),
+            config,
+            self.recipe.seed + number,
+            folder / "checkpoint.pt",
+            f"stage 2, round {number + 1}",
+        )
+        save_residual(folder / RESIDUAL, self.residual, self.recipe.residual, self.alignment, self.base)
+        return [{**entry, "step": entry["step"] + number * config.steps} for entry in done]
+
+
 @torch.no_grad()
 def post_training_set(
-    table: ChunkTable, policy: CompactPolicy, imagined: ChunkLatents, alignment: Alignment
+    table: ChunkTable, policy: CompactPolicy, latents: ChunkLatents, alignment: Alignment, *, imagined: bool = True
 ) -> PostTrainingSet:
-    """What the base does at every chunk of the rollouts, and where the world model imagines it should lead."""
+    """What the base does at every chunk of a table, and where the world model imagines it should lead; with real
+    latents and ``imagined`` False, where it really led."""
     frames, proprio = torch.from_numpy(table.frames[table.before]), torch.from_numpy(table.proprio)
     parts = zip(frames.split(256), proprio.split(256), strict=True)
     base = torch.cat([policy.network(seen, state) for seen, state in parts])
     layout = policy.embodiment.action
-    target = video_latents(alignment, imagined, np.arange(len(table)), imagined=True)
+    target = video_latents(alignment, latents, np.arange(len(table)), imagined=imagined)
+    wanted = torch.from_numpy(policy.embodiment.decided(alignment.decoder(target).numpy()))
     base = base.clamp(torch.from_numpy(layout.low), torch.from_numpy(layout.high))
-    return PostTrainingSet(frames, proprio, base, target, torch.from_numpy(table.episode))
+    return PostTrainingSet(frames, proprio, base, target, torch.from_numpy(table.episode), wanted)
 
 
 def _finish(stage: Stage, history: list[dict[str, float]], metrics: dict[str, float]) -> None:

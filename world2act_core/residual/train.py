@@ -51,6 +51,7 @@ class PostTrainingSet:
         base: ``(N, M, A)`` what the frozen base does there.
         target: ``(N, D)`` z^v = B_v(imagined latents).
         episode: ``(N,)`` which rollout a chunk belongs to; a rollout's chunks stand together and in order.
+        wanted: ``(N, M, A)`` what the decode term asks for; None asks for D_a(target), in range.
     """
 
     frames: torch.Tensor
@@ -58,9 +59,20 @@ class PostTrainingSet:
     base: torch.Tensor
     target: torch.Tensor
     episode: torch.Tensor
+    wanted: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.base)
+
+    def with_(self, other: PostTrainingSet) -> PostTrainingSet:
+        """Both, one after the other; both or neither say what is wanted."""
+        episode = torch.cat([self.episode, other.episode + self.episode.max() + 1])
+        parts = {name: torch.cat([getattr(self, name), getattr(other, name)]) for name in _TENSORS}
+        known = None if self.wanted is None or other.wanted is None else torch.cat([self.wanted, other.wanted])
+        return PostTrainingSet(**parts, episode=episode, wanted=known)
+
+
+_TENSORS = ("frames", "proprio", "base", "target")
 
 
 class Objective:
@@ -82,8 +94,8 @@ class Objective:
     ) -> None:
         self.alignment = alignment.eval().requires_grad_(False)
         self.data, self.range, self.used, self.config = data, action_range, used, config
-        with torch.no_grad():
-            self.wanted = alignment.decoder(data.target).clamp(*action_range)  # what the imagination asks the arm to do
+        with torch.no_grad():  # what the imagination asks the arm to do
+            self.wanted = alignment.decoder(data.target).clamp(*action_range) if data.wanted is None else data.wanted
         starts = torch.cat([torch.tensor([True]), data.episode[1:] != data.episode[:-1]])
         self._first = torch.nonzero(starts)[:, 0]
         self._last = torch.cat([self._first[1:], torch.tensor([len(data)])]) - 1
