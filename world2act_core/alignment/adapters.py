@@ -15,19 +15,23 @@ from world2act_core.networks.blocks import SpatialSoftmax
 
 POOLINGS = ("average", "spatial", "patches")
 """What becomes of the feature maps: the paper's global average; ours, a few spatial tokens; ours, every patch's own."""
-SCENE_DROPOUT = 0.5
-"""Share of training samples in which the video adapter sees only what changed, not the scene."""
 
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """Shapes of the adapters; ``pooling`` is one of ``POOLINGS``."""
+    """Shapes of the adapters; ``pooling`` is one of ``POOLINGS``.
+
+    Attributes:
+        scene_dropout: ours: share of training samples in which the video adapter sees only what changed, not the scene.
+            Else it may guess the action from where the policy usually goes, not from what moved.
+    """
 
     latent_shape: Sequence[int] = (16, 8, 8)
     chunk_length: int = 4
     actions: int = 7
     size: int = 32  # D
     pooling: str = "patches"
+    scene_dropout: float = 0.5
 
 
 class VideoAdapter(nn.Module):
@@ -42,6 +46,7 @@ class VideoAdapter(nn.Module):
         channels, height, width = config.latent_shape
         if config.pooling not in POOLINGS:
             raise World2ActError(f"pooling is {config.pooling!r}, expected one of {', '.join(POOLINGS)}")
+        self.scene_dropout = config.scene_dropout
         if config.pooling == "average":
             self.net = _convolutional(channels, config.size)
         elif config.pooling == "spatial":
@@ -50,8 +55,8 @@ class VideoAdapter(nn.Module):
             self.net = _patches(channels * height * width, config.size)
 
     def forward(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-        if self.training:  # else it would guess the action from where the policy usually goes, not from what moved
-            known = (torch.rand(len(before), 1, 1, 1) >= SCENE_DROPOUT).to(before.dtype)
+        if self.training:
+            known = (torch.rand(len(before), 1, 1, 1) >= self.scene_dropout).to(before.dtype)
             return self.net(torch.cat([before * known, after - before], 1))
         return self.net(torch.cat([before, after - before], 1))
 

@@ -39,6 +39,7 @@ class Stage1Config:
     contrast: float = 1.0
     decode: float = 1.0  # ours: D_a(B_v(V)) should read the actions from the video
     learning_rate: float = 1e-3
+    scene_dropout: float = 0.5  # ours: share of samples that show the adapter only what changed
     measure_every: int = 200  # steps between two measurements on held-out episodes
 
     def __post_init__(self) -> None:
@@ -65,7 +66,8 @@ def train_alignment(
     """
     torch.manual_seed(seed)
     _, chunk_length, actions = table.actions.shape
-    alignment = Alignment(AdapterConfig(latents.latent_shape, chunk_length, actions, config.size, config.pooling))
+    shape = (latents.latent_shape, chunk_length, actions, config.size, config.pooling, config.scene_dropout)
+    alignment = Alignment(AdapterConfig(*shape))
     sampler = SequenceSampler(table, config.length, config.batch, config.hard_ratio)
     all_actions = torch.from_numpy(table.actions)
 

@@ -136,7 +136,7 @@ class Stages:
         for number, share in enumerate(shares):
             folder = stage.scratch / f"round{number + 1}"
             folder.mkdir(exist_ok=True)
-            attempts = self._attempts(
+            attempts = self.attempts(
                 folder / BAGS,
                 [starts[index] for index in share],
                 "base" if newest is None else "post-trained",
@@ -146,7 +146,7 @@ class Stages:
                 max_steps=self.recipe.rollout_steps,
             )
             record(self.pool, attempts, f"stage 2, round {number + 1}: rollouts")
-            table = self._folders_table([stage.scratch / f"round{n + 1}" / BAGS for n in range(number + 1)])
+            table = self.folders_table([stage.scratch / f"round{n + 1}" / BAGS for n in range(number + 1)])
             data = trainer.post_training_set(table)
             history += trainer.train(data if shown is None else data.with_(shown), folder, number)
             newest = folder / RESIDUAL
@@ -177,11 +177,11 @@ class Stages:
 
     def _record(self, stage: Stage, split: Split, source: str, noises: tuple[float, ...], **how: Any) -> None:
         starts = self.recipe.starts(split)
-        record(self.pool, self._attempts(stage.path(BAGS), starts, source, noises, **how), stage.name)
+        record(self.pool, self.attempts(stage.path(BAGS), starts, source, noises, **how), stage.name)
         stage.starts = [start.id for start in starts]
         stage.metrics = {"episodes": len(starts)}
 
-    def _attempts(
+    def attempts(
         self, bags: Path, starts: list[Start], source: str, noises: tuple[float, ...], **how: Any
     ) -> list[Attempt]:
         """One attempt a start, the noises in turn; ``how`` sets further fields of each ``Attempt``."""
@@ -199,9 +199,9 @@ class Stages:
         ]
 
     def table(self, stages: list[Stage], *, with_actions: bool = True) -> ChunkTable:
-        return self._folders_table([stage.path(BAGS) for stage in stages], with_actions=with_actions)
+        return self.folders_table([stage.path(BAGS) for stage in stages], with_actions=with_actions)
 
-    def _folders_table(self, folders: list[Path], *, with_actions: bool = True) -> ChunkTable:
+    def folders_table(self, folders: list[Path], *, with_actions: bool = True) -> ChunkTable:
         config = self.recipe.base
         return collection_table(
             folders,
@@ -241,16 +241,21 @@ class Trainer:
     def post_training_set(self, table: ChunkTable) -> PostTrainingSet:
         return post_training_set(table, self.policy, imagined_latents(self.model, table), self.alignment)
 
+    @property
+    def action_range(self) -> tuple[torch.Tensor, torch.Tensor]:
+        layout = self.policy.embodiment.action
+        return torch.from_numpy(layout.low), torch.from_numpy(layout.high)
+
     def train(self, data: PostTrainingSet, folder: Path, number: int = 0) -> list[dict[str, float]]:
         """A round; writes the residual into ``folder`` and returns the history, steps counted over all rounds."""
         if number == 0:
             self.residual.standardise.fit(data.proprio)
-        config, layout = self.recipe.stage2, self.policy.embodiment.action
+        config = self.recipe.stage2
         done = train_residual(
             self.residual,
             self.alignment,
             data,
-            (torch.from_numpy(layout.low), torch.from_numpy(layout.high)),
+            self.action_range,
             config,
             self.recipe.seed + number,
             folder / "checkpoint.pt",

@@ -23,6 +23,7 @@ METHODS: dict[str, Method] = {
     "pseudo_labels": cloned.pseudo_labels,
     "pseudo_labels_blind": cloned.pseudo_labels_blind,
     "filtered": OnceATask(cloned.filtered),
+    "fine_tuned": post_trained.fine_tuned,
     "pixels": cloned.pixels,
     # the truth in the place of one part: what limits it
     "at_videos": substituted.at_videos,

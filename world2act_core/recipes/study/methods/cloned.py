@@ -74,7 +74,7 @@ def _pseudo_labels(context: Context, config: CompactConfig) -> Made:
     alignment = load_alignment(learning.stage1.path(ALIGNMENT)).eval()
     latents = real_latents(model, videos)
     labelled = pseudo_labelled(videos, alignment, latents, context.embodiment, work.used(demonstrations))
-    return _cloned(context, shared, [labelled, demonstrations], config, **learning.stage1.metrics)
+    return _cloned(context, shared, [labelled, demonstrations], config, r2=learning.stage1.metrics["r2"])
 
 
 def _cloned(context: Context, shared: Shared, parts: list[ChunkTable], config: CompactConfig, **figures: float) -> Made:

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from world2act_core.recipes.recording import read_collection
+from world2act_core.baselines.finetuning import fine_tune
+from world2act_core.policies.compact import save_compact
+from world2act_core.recipes.recording import read_collection, record
 from world2act_core.recipes.settings import Recipe
 from world2act_core.recipes.stages import ALIGNMENT, BAGS, HISTORY, POLICY, RESIDUAL, WORLD_MODEL, Stages
 from world2act_core.recipes.study.cells import Context, Made
@@ -47,6 +49,27 @@ def without_videos(context: Context) -> Made:
     work = Stages(recipe, context.pool)
     work.stage2(context.stage, learning.demonstrations, learning.base, learning.videos, world_model, stage1)
     return _made(shared, context, recipe, stage1)
+
+
+def fine_tuned(context: Context) -> Made:
+    """All weights of the base, trained with the same objective on the same starts and videos, in one round."""
+    shared, stage, recipe = Shared(context), context.stage, context.recipe
+    learning, work = shared.learning, shared.learning.work
+    base = learning.base.path(POLICY)
+    trainer = work.trainer(learning.demonstrations, learning.base, learning.world_model, learning.stage1)
+    bags, starts = stage.scratch / BAGS, recipe.starts(recipe.post_training)
+    attempts = work.attempts(bags, starts, "base", (0.0,), base=str(base), max_steps=recipe.rollout_steps)
+    record(context.pool, attempts, "rollouts")
+    data = trainer.post_training_set(work.folders_table([bags]))
+    if recipe.stage2_on_videos:
+        data = data.with_(trainer.post_training_set(work.table([learning.videos], with_actions=False)))
+    network, used = trainer.policy.network, trainer.residual.used
+    config = replace(recipe.stage2, steps=recipe.rounds * recipe.stage2.steps)
+    checkpoint = stage.scratch / "checkpoint.pt"
+    history = fine_tune(network, trainer.alignment, data, trainer.action_range, used, config, recipe.seed, checkpoint)
+    save_compact(stage.path(POLICY), network, trainer.policy.config, context.embodiment)
+    stage.starts = [start.id for start in starts]
+    return shared.made(f"compact:{stage.path(POLICY).resolve()}", cosine=history[-1]["cosine"])
 
 
 def imagination(context: Context) -> Made:
