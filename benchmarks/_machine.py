@@ -5,17 +5,10 @@ from __future__ import annotations
 import os
 import platform
 from importlib import metadata
-from pathlib import Path
+
+from world2act_core.runs.machine import cores, processor
 
 PACKAGES = ("numpy", "mujoco", "robosuite", "torch")
-
-
-def cpu() -> str:
-    """The processor's name as the kernel gives it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown"
 
 
 def version(package: str) -> str:
@@ -27,11 +20,10 @@ def version(package: str) -> str:
 
 def machine() -> str:
     """Machine, processor and versions, two lines."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = [f"python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)]
     rendering = os.environ.get("MUJOCO_GL", "chosen automatically")
     return (
-        f"machine: {platform.system()} {platform.machine()}, {cores} cores of {cpu()}, "
+        f"machine: {platform.system()} {platform.machine()}, {cores()} cores of {processor()}, "
         f"load {os.getloadavg()[0]:.1f}, MUJOCO_GL {rendering}\n"
         f"versions: {', '.join(versions)}"
     )

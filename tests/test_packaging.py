@@ -110,7 +110,7 @@ def test_no_core_file_imports_ros(file: Path) -> None:
 
 def test_whatever_the_core_imports_is_declared() -> None:
     """A package that comes along with another today may not tomorrow."""
-    wanted = declared("libero", "robocasa", "cosmos", "language", "realsense", "cpu", "gpu")
+    wanted = declared("libero", "robocasa", "cosmos", "language", "realsense", "study", "cpu", "gpu")
     providers = importlib.metadata.packages_distributions()
     undeclared = {}
     for file in CORE:

@@ -17,13 +17,14 @@ from world2act_core.alignment.train import (
     video_latents,
 )
 from world2act_core.errors import ContractError, RunError
+from world2act_core.networks.codec import PatchCodec
+from world2act_core.policies.address import open_policy
 from world2act_core.policies.compact import CompactConfig, load_compact, new_network, save_compact
 from world2act_core.residual.network import Residual, ResidualConfig
 from world2act_core.residual.policy import PostTrainedPolicy, load_residual, save_residual
-from world2act_core.residual.train import PostTrainingSet, Stage2Config, train_residual
+from world2act_core.residual.train import Objective, PostTrainingSet, Stage2Config, train_residual
 from world2act_core.types import Observation
 from world2act_core.world_model.chunk_latents import InMemoryLatents
-from world2act_core.world_model.codec import PatchCodec
 
 USED = torch.tensor([True, True, False, False, False, False, False])
 SPAN = (-torch.ones(7), torch.ones(7))
@@ -43,7 +44,7 @@ def learned(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def base_file(tmp_path_factory):
-    config = CompactConfig(streams=STREAMS, image_size=SIZE, width=8, features=16)
+    config = CompactConfig(cameras=("agentview",), streams=STREAMS, image_size=SIZE, features=16)
     torch.manual_seed(3)
     path = tmp_path_factory.mktemp("base") / "policy.pt"
     save_compact(path, new_network(config, EMBODIMENT), config, EMBODIMENT)
@@ -54,7 +55,7 @@ def post_training_set(learned) -> PostTrainingSet:
     """A base that does nothing, and targets that are what really happened."""
     table, latents, alignment, _ = learned
     return PostTrainingSet(
-        images=torch.from_numpy(table.frames[table.before]),
+        frames=torch.from_numpy(table.frames[table.before]),
         proprio=torch.from_numpy(table.proprio),
         base=torch.zeros(len(table), 4, 7),
         target=video_latents(alignment, latents, np.arange(len(table))),
@@ -76,15 +77,25 @@ def test_chunks_of_one_rollout_are_no_negatives(learned, tmp_path):
     assert contrasts[1] > 1.0
 
 
+def toy_codec() -> PatchCodec:
+    codec = PatchCodec(SIZE)
+    codec.fit(torch.from_numpy(square_table(40).frames))
+    return codec
+
+
 def new_residual(alignment) -> Residual:
     """It may move x and y only, the dimensions that the toy world's pushes use."""
     torch.manual_seed(0)
-    return Residual(ResidualConfig(), alignment, 5, USED)
+    return Residual(ResidualConfig(), alignment, 5, USED, toy_codec())
 
 
 def final_actions(residual: Residual, data: PostTrainingSet) -> torch.Tensor:
     with torch.no_grad():
-        return data.base + residual(data.base, data.proprio, data.images.permute(0, 3, 1, 2).float() / 255)
+        return data.base + residual(data.base, data.proprio, residual.see(data.frames))
+
+
+def frames(count: int) -> torch.Tensor:
+    return torch.randint(0, 256, (count, SIZE, SIZE, 3), dtype=torch.uint8)
 
 
 def shake(residual: Residual, scale: float) -> None:
@@ -118,7 +129,8 @@ def test_stage_1_losses_fall(learned):
 
 def test_an_untrained_residual_leaves_the_base_alone(learned):
     _, _, alignment, _ = learned
-    correction = new_residual(alignment)(torch.rand(3, 4, 7), torch.rand(3, 5), torch.rand(3, 3, SIZE, SIZE))
+    residual = new_residual(alignment)
+    correction = residual(torch.rand(3, 4, 7), torch.rand(3, 5), residual.see(frames(3)))
     assert not correction.any()
 
 
@@ -163,7 +175,7 @@ def test_unused_action_dimensions_are_never_touched(learned, tmp_path):
     residual, data = new_residual(alignment), post_training_set(learned)
     train_residual(residual, alignment, data, SPAN, Stage2Config(steps=30), 0, tmp_path / "c.pt")
     with torch.no_grad():
-        correction = residual(data.base, data.proprio, data.images.permute(0, 3, 1, 2).float() / 255)
+        correction = residual(data.base, data.proprio, residual.see(data.frames))
     assert correction[..., USED].all()
     assert not correction[..., ~USED].any()
 
@@ -207,13 +219,70 @@ def test_the_post_trained_policy_stays_in_range_and_at_strength_0_is_the_base_bi
     assert moved.stamp == 0.5
 
 
-def test_a_residual_survives_its_file_and_knows_its_base(learned, base_file, tmp_path):
+def test_no_correction_is_larger_than_the_bound(learned):
     _, _, alignment, _ = learned
-    residual = new_residual(alignment).eval()
+    given = torch.rand(8, 4, 7), torch.rand(8, 5)
+    sizes = []
+    for bound in (0.0, 0.1):
+        residual = Residual(ResidualConfig(bound=bound), alignment, 5, USED, toy_codec()).eval()
+        shake(residual, 5.0)
+        sizes.append(residual(*given, residual.see(frames(8))).abs().max().item())
+    assert sizes[1] < 0.1001 and sizes[0] > 0.2
+
+
+def test_sequences_of_the_contrast_are_consecutive_chunks_of_one_rollout(learned):
+    _, _, alignment, _ = learned
+    data = post_training_set(learned)
+    config = Stage2Config(over="sequences", length=4, batch=32)
+    rows = Objective(alignment, data, SPAN, USED, config).draw(np.random.default_rng(0)).unflatten(0, (-1, 4))
+    assert rows.shape == (8, 4)
+    assert (rows.diff(dim=1) == 1).all()
+    assert (data.episode[rows] == data.episode[rows][:, :1]).all()
+
+
+def test_the_contrast_over_sequences_is_lowest_for_the_actions_that_were_imagined(learned):
+    table, _, alignment, _ = learned
+    data = post_training_set(learned)
+    with torch.no_grad():
+        data = replace(data, target=alignment.action(torch.from_numpy(table.actions)))
+    objective = Objective(alignment, data, SPAN, USED, Stage2Config(over="sequences", length=6, batch=48))
+    rows = objective.draw(np.random.default_rng(0))
+    true, none = torch.from_numpy(table.actions)[rows], torch.zeros(48, 4, 7)
+    found = [objective.losses(rows, actions - data.base[rows])["contrast"] for actions in (true, none)]
+    assert found[0] < found[1]
+
+
+def test_the_manifold_term_is_small_for_actions_that_the_decoder_can_say(learned):
+    table, _, alignment, _ = learned
+    data = post_training_set(learned)
+    objective = Objective(alignment, data, SPAN, USED, Stage2Config(manifold=1.0))
+    rows = torch.arange(len(table))
+    said = torch.from_numpy(table.actions)
+    noise = torch.where(torch.arange(4)[:, None] % 2 == 0, 1.0, -1.0).expand(len(table), 4, 7)  # to and fro in a chunk
+    terms = [objective.losses(rows, actions - data.base) for actions in (said, noise)]
+    assert terms[0]["manifold"] < 0.2 * terms[1]["manifold"]
+    assert terms[1]["loss"] - terms[1]["decode"] > terms[1]["manifold"]
+
+
+def test_base_and_residual_open_by_one_address(learned, base_file, tmp_path):
+    _, _, alignment, _ = learned
+    residual = new_residual(alignment)
     shake(residual, 1.0)
     save_residual(tmp_path / "residual.pt", residual, ResidualConfig(), alignment, base_file)
+    opened = open_policy(f"post-trained:{base_file},{tmp_path / 'residual.pt'}", EMBODIMENT)
+    expected = PostTrainedPolicy(load_compact(base_file, EMBODIMENT), residual, EMBODIMENT)
+    assert np.array_equal(opened.act(observation(), "").actions, expected.act(observation(), "").actions)
+
+
+@pytest.mark.parametrize("encoder", ["convolutions", "patches", "paper"])
+def test_a_residual_survives_its_file_and_knows_its_base(learned, base_file, tmp_path, encoder):
+    _, _, alignment, _ = learned
+    config = ResidualConfig(encoder=encoder)
+    residual = Residual(config, alignment, 5, USED, toy_codec()).eval()
+    shake(residual, 1.0)
+    save_residual(tmp_path / "residual.pt", residual, config, alignment, base_file)
     again = load_residual(tmp_path / "residual.pt", base_file).eval()
-    given = torch.rand(2, 4, 7), torch.rand(2, 5), torch.rand(2, 3, SIZE, SIZE)
+    given = torch.rand(2, 4, 7), torch.rand(2, 5), residual.see(frames(2))
     assert torch.equal(again(*given), residual(*given))
     (tmp_path / "other.pt").write_bytes(base_file.read_bytes() + b"x")
     with pytest.raises(RunError, match="another base policy"):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.learning.scenes import SIZE, square_table
-from world2act_core.world_model.codec import PatchCodec
+from world2act_core.networks.codec import PatchCodec
 from world2act_core.world_model.compact import (
     CompactWorldModelConfig,
     imagine_next,

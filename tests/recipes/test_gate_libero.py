@@ -18,6 +18,7 @@ from tests.recipes.gate_runs import make_run
 from world2act_core.alignment.adapters import AdapterConfig, Alignment
 from world2act_core.errors import RunError
 from world2act_core.evaluation.signature import KEY_VARIABLE, read_gate, require_gate
+from world2act_core.networks.codec import PatchCodec
 from world2act_core.policies.compact import CompactConfig, new_network, save_compact
 from world2act_core.policies.run_folder import policy_files
 from world2act_core.residual.network import Residual, ResidualConfig
@@ -37,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def residual(path: Path) -> None:
         alignment = Alignment(AdapterConfig((4, 4, 4)))
-        network = Residual(ResidualConfig(), alignment, proprio, torch.ones(7, dtype=torch.bool))
+        network = Residual(ResidualConfig(), alignment, proprio, torch.ones(7, dtype=torch.bool), PatchCodec(64, 2))
         save_residual(path, network, ResidualConfig(), alignment, policy_files(folder)["base"])
 
     def base(path: Path) -> None:

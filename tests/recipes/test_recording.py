@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import pytest
 
 from tests.learning.scenes import EMBODIMENT, SIZE, STREAMS, square_episode
 from tests.recipes.jobs import die_while_writing_once, write_square
+from tests.simulators.test_rollout import CountingSimulator
 from world2act_core.episodes import read_bag
-from world2act_core.recipes.recording import Attempt, collection_table, read_collection, record
+from world2act_core.episodes.writer import write_whole_bag
+from world2act_core.recipes.recording import Attempt, attempt, collection_table, read_collection, record
 from world2act_core.simulators.starts import Start
-from world2act_core.simulators.workers import Finished, WorkerPool
+from world2act_core.simulators.workers import Finished, WorkerContext, WorkerPool
+from world2act_core.types import Skill
 
 
 class ToyPool(WorkerPool):
@@ -96,7 +100,37 @@ def test_a_collection_becomes_one_table_with_or_without_actions(bags):
     assert actions is not None and np.array_equal(labelled.actions[0], actions[:4])
 
 
+def test_a_collection_can_be_read_as_if_no_skill_had_been_marked(tmp_path):
+    """Rollouts of a policy have none marked: what is learned from demonstrations must know the task's words too."""
+    (tmp_path / "bags").mkdir()
+    skills = (Skill("reach", 0, 12), Skill("push", 12, 24))
+    camera = EMBODIMENT.cameras["agentview"]
+    image = np.zeros((7, camera.height, camera.width, 3), np.uint8)
+    episode = replace(square_episode(0), skills=skills, images={"agentview": image})
+    write_whole_bag(episode, tmp_path / "bags" / "one", EMBODIMENT)
+    clips, whole = (
+        collection_table([tmp_path / "bags"], EMBODIMENT, ("agentview",), STREAMS, SIZE, whole_tasks=whole)
+        for whole in (False, True)
+    )
+    assert clips.prompts == ("reach",) * 3 + ("push",) * 3 and clips.clock.tolist() == [0, 1, 2, 0, 1, 2]
+    assert whole.prompts == ("push right",) * 6 and whole.clock.tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_a_bag_holds_the_episode_of_its_start(bags):
     record(ToyPool(), attempts(bags, 2), "toy")
     episodes = read_bag(bags / "square-0001", EMBODIMENT).episodes
     assert [(episode.episode_id, episode.start_id) for episode in episodes] == [("square-0001", "toy/0/i1")]
+
+
+def test_an_attempt_by_address_executes_that_policy_whatever_else_is_named(bags, monkeypatch):
+    record(ToyPool(), attempts(bags, 2), "toy")
+    simulator = CountingSimulator(horizon=24)
+    context = WorkerContext(0)
+    monkeypatch.setattr(context, "simulator", lambda suite, task: simulator)
+    start = Start("libero_goal", 8, 0)
+    for index in (0, 1):
+        job = Attempt(start, "replayed", base="nowhere.pt", policy=f"replay:{bags / f'square-{index:04d}'}")
+        outcome = attempt(job, context)
+        assert (outcome.source, outcome.start_id, outcome.steps) == ("replayed", start.id, 24)
+        recorded = square_episode(index).actions
+        assert recorded is not None and np.array_equal(simulator.executed, recorded)

@@ -9,7 +9,8 @@ import pytest
 
 from world2act_core.cli import main
 from world2act_core.errors import World2ActError
-from world2act_core.recipes.settings import Recipe, Split, as_json, read_recipe
+from world2act_core.recipes.overrides import as_json
+from world2act_core.recipes.settings import Recipe, Split, read_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = [None, *sorted((ROOT / "recipes").glob("*.yaml"))]
@@ -80,7 +81,10 @@ def test_no_split_shares_an_official_state_with_the_evaluation_or_another_split(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cameras: [wrist, agentview]", "base.camera agentview must be the first of cameras"),
+        ("base: {cameras: [wrist]}", r"base.cameras \['wrist'\] is decided by cameras: leave it out"),
+        ("clips: chunks", "clips is 'chunks', expected 'skills' or 'tasks'"),
+        ("stage1: {matching: all}", "matching is 'all', expected one of chunks, marginal, global"),
+        ("stage2: {over: all}", "the contrast is over 'all', expected 'chunks' or 'sequences'"),
         ("videos: {first: 30, last: 40}", "videos and evaluation share official states"),
         ("videos: {count: 3}", r"videos\.count = 3 leaves nothing to measure on"),
         ("free_pairs: {count: 4}", "leaves nothing to measure on: make it at least 15"),

@@ -11,7 +11,6 @@ import torch
 from tests.learning.scenes import EMBODIMENT, SIZE, STREAMS, square_episode, square_table
 from world2act_core.alignment.adapters import AdapterConfig, Alignment
 from world2act_core.policies.compact import CompactConfig, CompactPolicy, new_network
-from world2act_core.policies.networks import to_float
 from world2act_core.recipes.stages import post_training_set, split_episodes
 from world2act_core.world_model.chunk_latents import StoredLatents, imagined_latents
 from world2act_core.world_model.compact import CompactWorldModel, CompactWorldModelConfig
@@ -25,7 +24,7 @@ def parts():
     torch.set_num_threads(1)
     torch.manual_seed(0)
     table = square_table(6)
-    config = CompactConfig(streams=STREAMS, image_size=SIZE, width=8, features=16)
+    config = CompactConfig(cameras=("agentview",), streams=STREAMS, image_size=SIZE, features=16)
     policy = CompactPolicy(new_network(config, EMBODIMENT), config, EMBODIMENT)
     with torch.no_grad():
         for parameter in policy.network.head[-1].parameters():
@@ -48,14 +47,14 @@ def test_it_pairs_what_the_base_does_in_range_with_what_is_imagined_from_the_sam
     image = torch.from_numpy(table.frames[table.before[[row]]])
     before = model.encode_frames(image)
     with torch.no_grad():
-        action = policy.network(to_float(image), torch.from_numpy(table.proprio[[row]]))[0]
+        action = policy.network(image, torch.from_numpy(table.proprio[[row]]))[0]
         previous = model.encode_frames(torch.from_numpy(table.frames[table.previous[[row]]]))
         imagined = model.predict(previous, before, [table.prompts[row]], torch.tensor([table.clock[row]]), 1)[:, :, 1]
         target = alignment.video(before, imagined)[0]
     assert action.abs().max() > 1
     assert torch.allclose(data.base[row], action.clamp(-1, 1), atol=1e-5)
     assert torch.allclose(data.target[row], target, atol=1e-5)
-    assert torch.equal(data.images[row], image[0])
+    assert torch.equal(data.frames[row], image[0])
 
 
 def test_it_never_reads_what_really_happened_nor_which_actions_were_taken(parts):

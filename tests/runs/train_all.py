@@ -33,7 +33,7 @@ STEPS, CHECKPOINT_EVERY = 12, 5
 
 def train(folder: Path) -> dict[str, nn.Module]:
     table = square_table(8)
-    config = CompactConfig(streams=STREAMS, image_size=SIZE, width=8, features=16, steps=STEPS, batch=16)
+    config = CompactConfig(cameras=("agentview",), streams=STREAMS, image_size=SIZE, features=16, steps=STEPS, batch=16)
     base, _ = train_compact(table, EMBODIMENT, config, 0, folder / "base.pt")
 
     world_config = CompactWorldModelConfig(image_size=SIZE, views=1, width=8, steps=STEPS, batch=8)
@@ -44,9 +44,11 @@ def train(folder: Path) -> dict[str, nn.Module]:
     alignment, _ = train_alignment(table, latents, config1, 2, folder / "stage1.pt")
 
     torch.manual_seed(0)
-    residual = Residual(ResidualConfig(), alignment, table.proprio.shape[1], torch.ones(7, dtype=torch.bool))
+    residual = Residual(
+        ResidualConfig(), alignment, table.proprio.shape[1], torch.ones(7, dtype=torch.bool), world_model.codec
+    )
     data = PostTrainingSet(
-        images=torch.from_numpy(table.frames[table.before]),
+        frames=torch.from_numpy(table.frames[table.before]),
         proprio=torch.from_numpy(table.proprio),
         base=0.5 * torch.from_numpy(table.actions),
         target=video_latents(alignment, latents, np.arange(len(table))),

@@ -11,21 +11,27 @@ from torch import nn
 from torch.nn import functional as F
 
 from world2act_core.errors import World2ActError
-from world2act_core.policies.networks import SpatialSoftmax
+from world2act_core.networks.blocks import SpatialSoftmax
 
-SCENE_DROPOUT = 0.5
-"""Share of training samples in which the video adapter sees only what changed, not the scene."""
+POOLINGS = ("average", "spatial", "patches")
+"""What becomes of the feature maps: the paper's global average; ours, a few spatial tokens; ours, every patch's own."""
 
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """Shapes of the adapters. ``pooling`` "average" is the paper's, "spatial" and "patches" are ours."""
+    """Shapes of the adapters; ``pooling`` is one of ``POOLINGS``.
+
+    Attributes:
+        scene_dropout: ours: share of training samples in which the video adapter sees only what changed, not the scene.
+            Else it may guess the action from where the policy usually goes, not from what moved.
+    """
 
     latent_shape: Sequence[int] = (16, 8, 8)
     chunk_length: int = 4
     actions: int = 7
     size: int = 32  # D
     pooling: str = "patches"
+    scene_dropout: float = 0.5
 
 
 class VideoAdapter(nn.Module):
@@ -38,18 +44,19 @@ class VideoAdapter(nn.Module):
     def __init__(self, config: AdapterConfig) -> None:
         super().__init__()
         channels, height, width = config.latent_shape
-        heads = {
-            "average": lambda: _convolutional(channels, config.size),
-            "spatial": lambda: _keypoints(channels, config.size),
-            "patches": lambda: _patches(channels * height * width, config.size),
-        }
-        if config.pooling not in heads:
-            raise World2ActError(f"pooling is {config.pooling!r}, expected one of {', '.join(heads)}")
-        self.net = heads[config.pooling]()
+        if config.pooling not in POOLINGS:
+            raise World2ActError(f"pooling is {config.pooling!r}, expected one of {', '.join(POOLINGS)}")
+        self.scene_dropout = config.scene_dropout
+        if config.pooling == "average":
+            self.net = _convolutional(channels, config.size)
+        elif config.pooling == "spatial":
+            self.net = _keypoints(channels, config.size)
+        else:
+            self.net = _patches(channels * height * width, config.size)
 
     def forward(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-        if self.training:  # else it would guess the action from where the policy usually goes, not from what moved
-            known = (torch.rand(len(before), 1, 1, 1) >= SCENE_DROPOUT).to(before.dtype)
+        if self.training:
+            known = (torch.rand(len(before), 1, 1, 1) >= self.scene_dropout).to(before.dtype)
             return self.net(torch.cat([before * known, after - before], 1))
         return self.net(torch.cat([before, after - before], 1))
 
@@ -149,14 +156,25 @@ class ActionDecoder(nn.Module):
 
 
 class Alignment(nn.Module):
-    """B_v, B_a and D_a together: what Stage 1 trains and Stage 2 keeps frozen."""
+    """B_v, B_a and D_a together: what Stage 1 trains and Stage 2 keeps frozen.
+
+    Attributes:
+        imagined: B_v for imagined latents, where there is one (see ``alignment.calibrate``).
+    """
+
+    imagined: VideoAdapter | None
 
     def __init__(self, config: AdapterConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.imagined = config, None
         self.video = VideoAdapter(config)
         self.action = ActionAdapter(config)
         self.decoder = ActionDecoder(config)
+
+    @property
+    def reader_of_imagined(self) -> VideoAdapter:
+        """B_v for imagined latents: the one of real latents where there is no other."""
+        return self.video if self.imagined is None else self.imagined
 
 
 def cosine(video: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
@@ -172,5 +190,7 @@ def save_alignment(path: Path, alignment: Alignment) -> None:
 def load_alignment(path: Path) -> Alignment:
     saved = torch.load(path, weights_only=True)
     alignment = Alignment(AdapterConfig(**saved["config"]))
+    if any(name.startswith("imagined.") for name in saved["weights"]):
+        alignment.imagined = VideoAdapter(alignment.config)
     alignment.load_state_dict(saved["weights"])
     return alignment.eval()

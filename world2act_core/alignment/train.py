@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from world2act_core.alignment.adapters import AdapterConfig, Alignment
-from world2act_core.alignment.losses import bidirectional_info_nce, sequence_similarity
+from world2act_core.alignment.adapters import POOLINGS, AdapterConfig, Alignment
+from world2act_core.alignment.losses import DIRECTIONS, MATCHINGS, info_nce, sequence_similarity
 from world2act_core.alignment.sampling import SequenceSampler
 from world2act_core.episodes.chunks import ChunkTable
+from world2act_core.errors import World2ActError
 from world2act_core.runs import Checkpointed, fit
 from world2act_core.types import Array
 from world2act_core.world_model.chunk_latents import ChunkLatents
@@ -20,10 +21,16 @@ from world2act_core.world_model.chunk_latents import ChunkLatents
 
 @dataclass(frozen=True)
 class Stage1Config:
-    """Training of the adapters. Temperature, batch and hard ratio are the paper's."""
+    """Training of the adapters. Temperature, batch and hard ratio are the paper's, and so are matching and directions.
+
+    Raises:
+        World2ActError: pooling, matching or directions are not known.
+    """
 
     size: int = 32
-    pooling: str = "patches"
+    pooling: str = "patches"  # of the video adapter: one of POOLINGS
+    matching: str = "chunks"  # of sequences, in the contrast: one of MATCHINGS
+    directions: str = "both"  # of the contrast: one of DIRECTIONS
     steps: int = 1200
     batch: int = 16
     length: int = 8  # chunks a sequence
@@ -32,20 +39,35 @@ class Stage1Config:
     contrast: float = 1.0
     decode: float = 1.0  # ours: D_a(B_v(V)) should read the actions from the video
     learning_rate: float = 1e-3
+    scene_dropout: float = 0.5  # ours: share of samples that show the adapter only what changed
+    measure_every: int = 200  # steps between two measurements on held-out episodes
+
+    def __post_init__(self) -> None:
+        for name, known in (("pooling", POOLINGS), ("matching", MATCHINGS), ("directions", DIRECTIONS)):
+            if (value := getattr(self, name)) not in known:
+                raise World2ActError(f"{name} is {value!r}, expected one of {', '.join(known)}")
 
 
 def train_alignment(
-    table: ChunkTable, latents: ChunkLatents, config: Stage1Config, seed: int, checkpoint: Path, label: str = "stage 1"
+    table: ChunkTable,
+    latents: ChunkLatents,
+    config: Stage1Config,
+    seed: int,
+    checkpoint: Path,
+    label: str = "stage 1",
+    held_out: tuple[ChunkTable, ChunkLatents] | None = None,
 ) -> tuple[Alignment, list[dict[str, float]]]:
     """Train B_v, B_a and D_a on the labelled chunks of a table.
 
     Args:
         latents: the world model's, around the table's chunks; the world model stays frozen.
         checkpoint: file to resume from.
+        held_out: episodes on which ``held_out_figures`` are measured, and printed, while it trains.
     """
     torch.manual_seed(seed)
     _, chunk_length, actions = table.actions.shape
-    alignment = Alignment(AdapterConfig(latents.latent_shape, chunk_length, actions, config.size, config.pooling))
+    shape = (latents.latent_shape, chunk_length, actions, config.size, config.pooling, config.scene_dropout)
+    alignment = Alignment(AdapterConfig(*shape))
     sampler = SequenceSampler(table, config.length, config.batch, config.hard_ratio)
     all_actions = torch.from_numpy(table.actions)
 
@@ -56,8 +78,8 @@ def train_alignment(
         z_a = alignment.action(a)
         z_v = alignment.video(*latents.pair(flat))
         valid = torch.from_numpy(batch.mask)
-        similarity = sequence_similarity(z_v.unflatten(0, shape), z_a.unflatten(0, shape), valid)
-        contrast = bidirectional_info_nce(similarity, config.temperature)
+        similarity = sequence_similarity(z_v.unflatten(0, shape), z_a.unflatten(0, shape), valid, config.matching)
+        contrast = info_nce(similarity, config.temperature, directions=config.directions)
         reconstruction = masked_mse(alignment.decoder(z_a), a, valid.flatten())
         decode = masked_mse(alignment.decoder(z_v), a, valid.flatten())
         loss = reconstruction + config.contrast * contrast + config.decode * decode
@@ -65,7 +87,16 @@ def train_alignment(
 
     optimizer = torch.optim.AdamW(alignment.parameters(), lr=config.learning_rate, weight_decay=1e-2, betas=(0.9, 0.95))
     state = Checkpointed(alignment, optimizer, checkpoint)
-    return alignment, fit(state, losses, steps=config.steps, seed=seed, label=label)
+    measure = None if held_out is None else lambda: held_out_figures(alignment, *held_out)
+    return alignment, fit(
+        state,
+        losses,
+        steps=config.steps,
+        seed=seed,
+        label=label,
+        measure=measure,
+        measure_every=config.measure_every,
+    )
 
 
 def masked_mse(predicted: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
@@ -75,10 +106,21 @@ def masked_mse(predicted: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor
 
 
 @torch.no_grad()
-def video_latents(alignment: Alignment, latents: ChunkLatents, rows: Array) -> torch.Tensor:
-    """z^v ``(B, D)`` of the chunks ``rows (B,)``, in pieces that fit into memory."""
+def video_latents(alignment: Alignment, latents: ChunkLatents, rows: Array, *, imagined: bool = False) -> torch.Tensor:
+    """z^v ``(B, D)`` of the chunks ``rows (B,)``, in pieces that fit into memory.
+
+    Args:
+        imagined: the latents were imagined: the adapter of imagined latents reads them, where there is one.
+    """
+    read = alignment.reader_of_imagined if imagined else alignment.video
     parts = (rows[begin : begin + 256] for begin in range(0, len(rows), 256))
-    return torch.cat([alignment.video(*latents.pair(part)) for part in parts])
+    return torch.cat([read(*latents.pair(part)) for part in parts])
+
+
+def held_out_figures(alignment: Alignment, table: ChunkTable, latents: ChunkLatents) -> dict[str, float]:
+    """How well actions are read from video (R²), and how often a video finds its own actions."""
+    r2 = action_r2(alignment, table, latents)["r2"]
+    return {"held_out_r2": r2, "held_out_retrieval": retrieval_accuracy(alignment, table, latents)}
 
 
 @torch.no_grad()

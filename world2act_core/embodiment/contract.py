@@ -143,6 +143,16 @@ class Embodiment:
         """Actions limited to the layout's range, ``(..., A)``."""
         return np.clip(actions, self.action.low, self.action.high).astype(np.float32)
 
+    def decided(self, actions: Array) -> Array:
+        """Actions ``(..., A)`` that were guessed, with the gripper wholly open or closed and all else in range.
+
+        A guess of a gripper's command is a number between the two, and a policy that is taught it grips half.
+        """
+        said, gripper = self.clamp(actions), self.gripper
+        opens = np.abs(said[..., gripper.index] - gripper.open) < np.abs(said[..., gripper.index] - gripper.close)
+        said[..., gripper.index] = np.where(opens, gripper.open, gripper.close)
+        return said
+
 
 def shipped_embodiments() -> list[str]:
     """Names of the embodiments that come with World2Act."""

@@ -77,6 +77,28 @@ class ChunkTable:
         return replace(self, frames=self.frames[kept], prompts=prompts, **frames, **columns)
 
 
+def joined(tables: Sequence[ChunkTable]) -> ChunkTable:
+    """Several tables of the same cameras and streams as one, in their order."""
+    first_frame = np.cumsum([0, *(len(table.frames) for table in tables)])
+    first_episode = np.cumsum([0, *(len(table.episode_ids) for table in tables)])
+    moved = [
+        replace(
+            table,
+            before=table.before + first_frame[number],
+            after=table.after + first_frame[number],
+            previous=table.previous + first_frame[number],
+            episode=table.episode + first_episode[number],
+        )
+        for number, table in enumerate(tables)
+    ]
+    arrays: dict[str, Array] = {name: np.concatenate([getattr(table, name) for table in moved]) for name in _ARRAYS}
+    prompts, ids, starts = (
+        tuple(text for table in moved for text in getattr(table, name))
+        for name in ("prompts", "episode_ids", "start_ids")
+    )
+    return ChunkTable(**arrays, prompts=prompts, episode_ids=ids, start_ids=starts)
+
+
 _COLUMNS = ("proprio", "actions", "labelled", "step", "clock", "episode")
 _ARRAYS = ("frames", "before", "after", "previous", *_COLUMNS)
 
@@ -129,8 +151,8 @@ def chunk_table(
         offset += len(episode.frame_steps)
     if not episode_ids:
         raise ContractError("no episodes to cut into chunks: the bag holds none, or none is usable")
-    joined = {name: np.concatenate(parts) for name, parts in rows.items()}
-    return ChunkTable(**joined, prompts=tuple(prompts), episode_ids=tuple(episode_ids), start_ids=tuple(start_ids))
+    arrays = {name: np.concatenate(parts) for name, parts in rows.items()}
+    return ChunkTable(**arrays, prompts=tuple(prompts), episode_ids=tuple(episode_ids), start_ids=tuple(start_ids))
 
 
 def tiled_frames(episode: Episode, cameras: Sequence[str], size: int) -> Array:

@@ -19,9 +19,9 @@ class RateRow(NamedTuple):
     css: str
 
 
-def rate_chart(rows: Sequence[RateRow]) -> str:
+def rate_chart(rows: Sequence[RateRow], label_width: int = 128) -> str:
     """Success rates as bars from 0 to 100 % with their intervals as whiskers."""
-    width, row, left, right = 640, 46, 128, 92
+    width, row, left, right = 640, 46, label_width, 92
     height = len(rows) * row + 26
     span = width - left - right
     marks = []

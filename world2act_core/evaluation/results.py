@@ -105,15 +105,7 @@ def read_results(path: Path) -> Results:
     Raises:
         RunError: missing, not JSON, another schema, incomplete, or its summary contradicts its trials.
     """
-    try:
-        raw = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise RunError(f"{path} does not exist: run the evaluation first") from None
-    except ValueError as error:
-        raise RunError(f"{path} is not JSON ({error}): evaluate again") from None
-    found = raw.get("schema") if isinstance(raw, dict) else None
-    if found != SCHEMA:
-        raise RunError(f"{path} has schema {found!r}, expected {SCHEMA!r}: read it with the version that wrote it")
+    raw = read_with_schema(path, SCHEMA, "evaluate again")
     try:
         sides = raw["trials"]
         trials = PairedTrials(
@@ -127,6 +119,25 @@ def read_results(path: Path) -> Results:
     if stated != [fresh[key] for key in ("both", "only_base", "only_post_trained", "neither", "verdict")]:
         raise RunError(f"{path} states a summary that does not follow from its trials: it was edited, evaluate again")
     return results
+
+
+def read_with_schema(path: Path, schema: str, again: str) -> dict[str, Any]:
+    """A JSON object whose ``schema`` is the one expected; ``again`` says how it is made anew.
+
+    Raises:
+        RunError: missing, not JSON, or of another schema.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path} does not exist: run the evaluation first") from None
+    except ValueError as error:
+        raise RunError(f"{path} is not JSON ({error}): {again}") from None
+    found = raw.get("schema") if isinstance(raw, dict) else None
+    if found != schema:
+        raise RunError(f"{path} has schema {found!r}, expected {schema!r}: read it with the version that wrote it")
+    content: dict[str, Any] = raw
+    return content
 
 
 def trial_from_json(raw: Mapping[str, Any]) -> Trial:

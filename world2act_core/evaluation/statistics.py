@@ -39,7 +39,7 @@ def exact_paired_p(only_base: int, only_post: int) -> float:
 
 
 def paired_difference_interval(
-    both: int, only_base: int, only_post: int, neither: int, confidence: float = CONFIDENCE
+    both: float, only_base: float, only_post: float, neither: float, confidence: float = CONFIDENCE
 ) -> Interval:
     """Score interval of ``rate(post-trained) - rate(base)`` on the same starts.
 
@@ -51,12 +51,13 @@ def paired_difference_interval(
     The verdict always comes from the exact test.
 
     Args:
-        both, only_base, only_post, neither: the four cells of the paired 2x2 table, at least one trial in all.
+        both, only_base, only_post, neither: the four cells of the paired 2x2 table, at least one trial in all; not
+            whole where a design effect was taken out (``clustered``).
         confidence: coverage aimed at, in (0, 1).
     """
     cells = (both, only_base, only_post, neither)
     n = sum(cells)
-    if min(cells) < 0 or n < 1:
+    if min(cells) < 0 or n <= 0:
         raise ValueError(f"the paired table {cells} is not a result: expected counts >= 0 with at least one trial")
     post, base = both + only_post, both + only_base
     post_low, post_high = wilson_interval(post, n, confidence)
@@ -77,12 +78,12 @@ def verdict(only_base: int, only_post: int, alpha: float = ALPHA) -> Verdict:
     return "better" if only_post > only_base else "worse"
 
 
-def _corrected_correlation(both: int, only_base: int, only_post: int, neither: int) -> float:
+def _corrected_correlation(both: float, only_base: float, only_post: float, neither: float) -> float:
     """Newcombe's estimate of the correlation between the outcomes; 0 where a margin is empty."""
     margins = (both + only_base) * (both + only_post) * (neither + only_base) * (neither + only_post)
     if margins == 0:
         return 0.0
-    covariance = float(both * neither - only_base * only_post)
+    covariance = both * neither - only_base * only_post
     if covariance > 0:
         covariance = max(0.0, covariance - (both + only_base + only_post + neither) / 2)
     return covariance / math.sqrt(margins)

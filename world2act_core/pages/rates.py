@@ -19,21 +19,21 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
+def wilson_interval(successes: float, n: float, confidence: float = CONFIDENCE) -> Interval:
     """Wilson's score interval of a success rate.
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927) 209-212.
 
     Args:
         successes: number of successes, ``0 <= successes <= n``.
-        n: number of trials, at least 1.
+        n: number of trials, above 0; both may be effective numbers, which are not whole.
         confidence: coverage aimed at, in (0, 1).
 
     Raises:
         ValueError: the counts or the confidence are impossible.
     """
-    if n < 1 or not 0 <= successes <= n:
-        raise ValueError(f"{successes} successes of {n} trials is not a result: expected 0 <= successes <= n, n >= 1")
+    if n <= 0 or not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n} trials is not a result: expected 0 <= successes <= n, n > 0")
     z = _normal_quantile(confidence)
     rate = successes / n
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)

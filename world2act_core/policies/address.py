@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 
 from world2act_core.embodiment import Embodiment
-from world2act_core.errors import World2ActError
+from world2act_core.errors import RunError, World2ActError
 from world2act_core.policies.protocol import Policy
 
 Opener = Callable[[str, Embodiment], Policy]
 
 # Scheme → where its opener lives. Imported when asked for, so that a robot loads only what its policy needs.
 _SCHEMES: dict[str, str] = {
+    "compact": "world2act_core.policies.compact:open_compact_policy",
+    "imagination": "world2act_core.baselines.imagination:open_imagination",
+    "post-trained": "world2act_core.residual.policy:open_post_trained",
     "replay": "world2act_core.policies.replay:open_replay_policy",
     "run": "world2act_core.policies.run_folder:open_run_policy",
 }
@@ -41,3 +45,16 @@ def open_policy(address: str, embodiment: Embodiment) -> Policy:
     module, _, function = _SCHEMES[scheme].partition(":")
     opener: Opener = getattr(importlib.import_module(module), function)
     return opener(reference, embodiment)
+
+
+def two_files(reference: str) -> tuple[Path, Path]:
+    """The files of an address that names two, as ``FIRST,SECOND``.
+
+    Raises:
+        RunError: it does not name two files that are there.
+    """
+    first, _, second = reference.partition(",")
+    for name in (first, second):
+        if not Path(name).is_file():
+            raise RunError(f"{reference!r} names no file {name!r}: expected two, as FIRST,SECOND")
+    return Path(first), Path(second)

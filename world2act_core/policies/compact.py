@@ -1,4 +1,4 @@
-"""The compact base policy: behaviour cloning of action chunks from one image and proprioception.
+"""The compact base policy: behaviour cloning of action chunks from camera images and proprioception.
 
 It stands where a VLA stands in the paper: trained by somebody, then frozen. It is small enough to be trained in the
 demo; its weakness comes from having seen few demonstrations, not from sabotage.
@@ -18,45 +18,58 @@ from torch.nn import functional as F
 from world2act_core.embodiment import Embodiment
 from world2act_core.embodiment.contract import as_vector
 from world2act_core.episodes.chunks import ChunkTable, model_image
-from world2act_core.policies.networks import ImageEncoder, Standardise, to_float
+from world2act_core.errors import ContractError, RunError
+from world2act_core.networks.blocks import Standardise
+from world2act_core.networks.codec import PatchCodec
+from world2act_core.networks.eyes import Eyes, EyesConfig
 from world2act_core.runs import Checkpointed, fit
-from world2act_core.types import ActionChunk, Array, Observation
+from world2act_core.types import ActionChunk, Observation
 
 
 @dataclass(frozen=True)
-class CompactConfig:
-    """Architecture and training of the compact base policy."""
+class CompactConfig(EyesConfig):
+    """Architecture and training of the compact policy. Its eyes' defaults were the better ones with ten demonstrations
+    (27 against 6 of 40 starts; docs/post-training-trials.md)."""
 
-    camera: str = "agentview"
+    cameras: tuple[str, ...] = ("agentview", "wrist")
     streams: tuple[str, ...] = ("joint_positions", "gripper_positions", "eef_position")
+    proprioception: bool = True  # False: from images alone, for labels whose videos have no state
     image_size: int = 64
-    width: int = 16
-    features: int = 64
-    steps: int = 700
+    patch: int = 8  # of the codec, for encoder "patches"
+    channels: int = 16
+    steps: int = 1500
     batch: int = 64
     learning_rate: float = 1e-3
-    shift: int = 2  # augmentation: images move by up to this many pixels
+    weight_decay: float = 1e-4
 
 
 class CompactNetwork(nn.Module):
-    """Image ``(B, 3, S, S)`` and proprioception ``(B, P)`` → action chunk ``(B, M, A)``."""
+    """Tiled frames uint8 ``(B, S, V S, 3)`` and proprioception ``(B, P)`` → action chunk ``(B, M, A)``."""
 
     def __init__(self, config: CompactConfig, proprio: int, chunk_length: int, actions: int) -> None:
         super().__init__()
-        self.shape = (chunk_length, actions)
+        self.shape, self.uses_proprio = (chunk_length, actions), config.proprioception
         self.standardise = Standardise(proprio)
-        self.image = ImageEncoder(config.width, config.features)
+        self.eyes = Eyes(config, PatchCodec(config.image_size, len(config.cameras), config.patch, config.channels))
         self.head = nn.Sequential(
-            nn.Linear(config.features + proprio, 128),
+            nn.Linear(self.eyes.size + proprio * config.proprioception, 128),
             nn.ReLU(),
             nn.Linear(128, 128),
             nn.ReLU(),
             nn.Linear(128, chunk_length * actions),
         )
 
-    def forward(self, images: torch.Tensor, proprio: torch.Tensor) -> torch.Tensor:
-        seen = torch.cat([self.image(images), self.standardise(proprio)], -1)
-        return self.head(seen).unflatten(-1, self.shape)
+    def fit_inputs(self, frames: torch.Tensor, proprio: torch.Tensor) -> None:
+        """Fit the codec, if any, to frames ``(F, S, V S, 3)``, and the scale of proprioception to ``(N, P)``."""
+        if self.eyes.codec is not None:
+            self.eyes.codec.fit(frames)
+        self.standardise.fit(proprio)
+
+    def forward(self, frames: torch.Tensor, proprio: torch.Tensor) -> torch.Tensor:
+        features = self.eyes(self.eyes.see(frames))
+        if self.uses_proprio:
+            features = torch.cat([features, self.standardise(proprio)], -1)
+        return self.head(features).unflatten(-1, self.shape)
 
 
 def new_network(config: CompactConfig, embodiment: Embodiment) -> CompactNetwork:
@@ -65,36 +78,39 @@ def new_network(config: CompactConfig, embodiment: Embodiment) -> CompactNetwork
 
 
 def train_compact(
-    table: ChunkTable, embodiment: Embodiment, config: CompactConfig, seed: int, checkpoint: Path, label: str = "base"
+    table: ChunkTable,
+    embodiment: Embodiment,
+    config: CompactConfig,
+    seed: int,
+    checkpoint: Path,
+    label: str = "base",
+    start: CompactNetwork | None = None,
 ) -> tuple[CompactNetwork, list[dict[str, float]]]:
-    """Behaviour cloning on the labelled chunks of a table (its first camera); resumes from ``checkpoint``.
+    """Behaviour cloning on the labelled chunks of a table; resumes from ``checkpoint``.
+
+    Args:
+        table: its frames show the config's cameras, tiled in that order.
+        start: a trained network to go on from; None begins anew.
 
     Returns the network and the training history.
     """
     torch.manual_seed(seed)
     network = new_network(config, embodiment)
-    network.standardise.fit(torch.from_numpy(table.proprio))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=1e-4)
-    frames, actions = torch.from_numpy(table.view(0)), torch.from_numpy(table.actions)
-    proprio, labelled = torch.from_numpy(table.proprio), np.flatnonzero(table.labelled)
+    frames = torch.from_numpy(table.frames)
+    if start is None:
+        network.fit_inputs(frames, torch.from_numpy(table.proprio))
+    else:
+        network.load_state_dict(start.state_dict())
+    actions, proprio = torch.from_numpy(table.actions), torch.from_numpy(table.proprio)
+    before, labelled = torch.from_numpy(table.before), np.flatnonzero(table.labelled)
 
     def losses(rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        rows = rng.choice(labelled, config.batch)
-        images = shifted(to_float(frames[table.before[rows]]), config.shift, rng)
-        return {"loss": F.mse_loss(network(images, proprio[rows]), actions[rows])}
+        rows = torch.from_numpy(rng.choice(labelled, config.batch))
+        return {"loss": F.mse_loss(network(frames[before[rows]], proprio[rows]), actions[rows])}
 
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     state = Checkpointed(network, optimizer, checkpoint)
     return network, fit(state, losses, steps=config.steps, seed=seed, label=label)
-
-
-def shifted(images: torch.Tensor, by: int, rng: np.random.Generator) -> torch.Tensor:
-    """Move each image ``(B, C, S, S)`` by up to ``by`` pixels, repeating its border."""
-    if not by:
-        return images
-    size = images.shape[-1]
-    padded = F.pad(images, (by, by, by, by), mode="replicate")
-    offsets = rng.integers(0, 2 * by + 1, (len(images), 2))
-    return torch.stack([image[:, y : y + size, x : x + size] for image, (y, x) in zip(padded, offsets, strict=True)])
 
 
 class CompactPolicy:
@@ -102,25 +118,24 @@ class CompactPolicy:
 
     def __init__(self, network: CompactNetwork, config: CompactConfig, embodiment: Embodiment) -> None:
         self.network, self.config, self.embodiment = network.eval(), config, embodiment
-        self.cameras: tuple[str, ...] = (config.camera,)
+        self.cameras = config.cameras
 
     def reset(self) -> None:
         """Nothing to forget: the policy has no memory."""
 
     @torch.inference_mode()
     def act(self, observation: Observation, prompt: str) -> ActionChunk:
-        images, proprio = compact_inputs(observation, self.config, self.embodiment)
-        actions = self.network(images, proprio)[0].numpy()
+        actions = self.network(*compact_inputs(observation, self.config, self.embodiment))[0].numpy()
         return ActionChunk(self.embodiment.clamp(actions), observation.stamp, prompt)
 
 
 def compact_inputs(
     observation: Observation, config: CompactConfig, embodiment: Embodiment
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Observation → image ``(1, 3, S, S)`` in [0, 1] and proprioception ``(1, P)``."""
-    image: Array = model_image(observation.images[config.camera], config.image_size)
+    """Observation → tiled frame uint8 ``(1, S, V S, 3)`` and proprioception ``(1, P)``."""
+    views = [model_image(observation.images[camera], config.image_size) for camera in config.cameras]
     proprio = as_vector(embodiment, dict(observation.state), config.streams)
-    return to_float(torch.from_numpy(np.ascontiguousarray(image))[None]), torch.from_numpy(proprio)[None]
+    return torch.from_numpy(np.concatenate(views, axis=1))[None], torch.from_numpy(proprio)[None]
 
 
 def save_compact(path: Path, network: CompactNetwork, config: CompactConfig, embodiment: Embodiment) -> None:
@@ -139,8 +154,6 @@ def load_compact(path: Path, embodiment: Embodiment) -> CompactPolicy:
     Raises:
         ContractError: it was trained for another embodiment.
     """
-    from world2act_core.errors import ContractError
-
     saved = torch.load(path, weights_only=True)
     if saved["embodiment"] != embodiment.name:
         raise ContractError(f"{path} was trained for embodiment {saved['embodiment']}, not for {embodiment.name}")
@@ -148,3 +161,16 @@ def load_compact(path: Path, embodiment: Embodiment) -> CompactPolicy:
     network = new_network(config, embodiment)
     network.load_state_dict(saved["weights"])
     return CompactPolicy(network, config, embodiment)
+
+
+def open_compact_policy(reference: str, embodiment: Embodiment) -> CompactPolicy:
+    """``FILE`` that ``save_compact`` wrote → policy.
+
+    Raises:
+        RunError: there is no such file.
+    """
+    path = Path(reference)
+    if not path.is_file():
+        raise RunError(f"there is no compact policy {path}: train it, or name the file that training wrote")
+    torch.set_num_threads(1)  # as in the evaluation's workers: sums in another order would be other actions
+    return load_compact(path, embodiment)

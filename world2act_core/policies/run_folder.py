@@ -10,7 +10,8 @@ from world2act_core.policies.protocol import Policy
 
 
 def policy_files(folder: Path) -> dict[str, Path]:
-    """The files that make a run's policies, by name: what a gate binds its verdict to."""
+    """The files that make a run's policies, by name: what a gate binds its verdict to. They hold all that acts: what of
+    the codec, B_a and D_a the residual uses is in its own file."""
     return {"base": folder / "base" / "policy.pt", "residual": folder / "stage2" / "residual.pt"}
 
 

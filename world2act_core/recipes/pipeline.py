@@ -2,47 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import torch
 
-from world2act_core.alignment import adapters, losses, sampling
-from world2act_core.alignment import train as alignment_train
-from world2act_core.embodiment import load_embodiment
-from world2act_core.episodes import chunks
 from world2act_core.evaluation.console import result_table
 from world2act_core.evaluation.results import read_results
-from world2act_core.policies import compact as compact_policy
-from world2act_core.policies import networks
 from world2act_core.recipes import deployment as deployment_module
 from world2act_core.recipes import evaluation as evaluation_module
-from world2act_core.recipes import recording, reporting, stages
+from world2act_core.recipes import reporting
 from world2act_core.recipes.deployment import deployment_stage
 from world2act_core.recipes.evaluation import RESULTS, evaluation_stage
-from world2act_core.recipes.settings import Recipe, as_json
-from world2act_core.recipes.stages import Stages
-from world2act_core.residual import network as residual_network
+from world2act_core.recipes.learning import Learning, evaluation_code
+from world2act_core.recipes.overrides import as_json
+from world2act_core.recipes.settings import Recipe
+from world2act_core.recipes.stages import scene, stage_config
 from world2act_core.residual import policy as residual_policy
-from world2act_core.residual import train as residual_train
-from world2act_core.runs import Run, Stage, training
-from world2act_core.simulators import control, libero, privileged, rendering, rollout, starts
-from world2act_core.simulators.demonstrators import deliveries, grips, pick_and_place, script
+from world2act_core.runs import Run, Stage
 from world2act_core.simulators.workers import WorkerPool
-from world2act_core.world_model import chunk_latents, codec
-from world2act_core.world_model import compact as compact_world_model
-
-# What a stage's result depends on besides its configuration and inputs: a change of these sources runs it again.
-_DEMONSTRATOR: list[ModuleType] = [privileged, script, grips, pick_and_place, deliveries]
-_SIMULATION: list[ModuleType] = [libero, control, rendering, starts, rollout, *_DEMONSTRATOR, recording]
-_BASE: list[ModuleType] = [stages, compact_policy, networks, chunks, training]
-_WORLD_MODEL: list[ModuleType] = [stages, compact_world_model, codec, chunks, training]
-_STAGE1: list[ModuleType] = [stages, adapters, losses, sampling, alignment_train, chunk_latents, chunks, training]
-_EVALUATION: list[ModuleType] = [evaluation_module, residual_policy, *_SIMULATION]
-_RESIDUAL: list[ModuleType] = [residual_network, residual_train, residual_policy, losses, training]
-_STAGE2: list[ModuleType] = [stages, chunk_latents, *_RESIDUAL, *_SIMULATION]
 
 
 def run_pipeline(folder: Path, recipe: Recipe, announce: Callable[[str], None] = print) -> Path:
@@ -57,7 +35,7 @@ def run_pipeline(folder: Path, recipe: Recipe, announce: Callable[[str], None] =
     deployment = run.stage(
         "deployment",
         lambda stage: deployment_stage(stage, recipe, folder),
-        config={"episodes": recipe.deployment_episodes, "evaluation": as_json(recipe)["evaluation"], **_scene(recipe)},
+        config={"episodes": recipe.deployment_episodes, "evaluation": as_json(recipe)["evaluation"], **scene(recipe)},
         inputs=[run.stages["stage2"]],
         code=[deployment_module, residual_policy],
     )
@@ -72,67 +50,16 @@ def run_pipeline(folder: Path, recipe: Recipe, announce: Callable[[str], None] =
 
 
 def _learn_and_evaluate(run: Run, recipe: Recipe, pool: WorkerPool) -> Stage:
-    work = Stages(recipe, pool)
-    settings, scene = as_json(recipe), _scene(recipe)
-
-    def config(*names: str) -> dict[str, object]:
-        return {**scene, **{name: settings[name] for name in (*names, "seed", "torch_threads")}}
-
-    demonstrations = run.stage(
-        "demonstrations", work.demonstrations, config=config("demonstrations", "release_chunks"), code=_SIMULATION
-    )
-    videos = run.stage(
-        "videos", work.videos, config=config("videos", "video_noise", "release_chunks"), code=_SIMULATION
-    )
-    base = run.stage(
-        "base",
-        lambda stage: work.base(stage, demonstrations),
-        config=config("base"),
-        inputs=[demonstrations],
-        code=_BASE,
-    )
-    free_pairs = run.stage(
-        "free_pairs",
-        lambda stage: work.free_pairs(stage, base),
-        config=config("free_pairs", "pair_noise", "pair_steps"),
-        inputs=[base],
-        code=_SIMULATION,
-    )
-    world_model = run.stage(
-        "world_model",
-        lambda stage: work.world_model(stage, videos),
-        config=config("world_model", "base"),
-        inputs=[videos],
-        code=_WORLD_MODEL,
-    )
-    stage1 = run.stage(
-        "stage1",
-        lambda stage: work.stage1(stage, demonstrations, free_pairs, world_model),
-        config=config("stage1", "base"),
-        inputs=[demonstrations, free_pairs, world_model],
-        code=_STAGE1,
-    )
-    stage2 = run.stage(
-        "stage2",
-        lambda stage: work.stage2(stage, demonstrations, base, world_model, stage1),
-        config=config("stage2", "residual", "used_spread", "post_training", "rounds", "rollout_steps"),
-        inputs=[demonstrations, base, world_model, stage1],
-        code=_STAGE2,
-    )
-    learned = [demonstrations, videos, base, free_pairs, world_model, stage1, stage2]
-    evaluation = run.stage(
+    learning = Learning(recipe, pool, run.stage)
+    base, stage2 = learning.base, learning.stage2
+    learned = [learning.demonstrations, learning.videos, base, learning.free_pairs, learning.world_model,
+               learning.stage1, stage2]  # fmt: skip
+    instruction = reporting.instruction(learning.demonstrations, recipe)
+    embodiment = learning.work.embodiment
+    return run.stage(
         "evaluation",
-        lambda stage: evaluation_stage(
-            stage, recipe, pool, base, stage2, learned, reporting.instruction(demonstrations, recipe), work.embodiment
-        ),
-        config=config("evaluation"),
+        lambda stage: evaluation_stage(stage, recipe, pool, base, stage2, learned, instruction, embodiment),
+        config=stage_config(recipe, "evaluation"),
         inputs=learned,
-        code=_EVALUATION,
+        code=evaluation_code(evaluation_module),
     )
-    return evaluation
-
-
-def _scene(recipe: Recipe) -> dict[str, object]:
-    scene = {name: getattr(recipe, name) for name in ("suite", "task", "embodiment", "cameras", "jitter_cm")}
-    contract = hashlib.sha256(repr(load_embodiment(recipe.embodiment)).encode()).hexdigest()
-    return {**scene, "contract": contract}

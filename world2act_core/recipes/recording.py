@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from world2act_core.episodes import iterate_episodes
 from world2act_core.episodes.chunks import ChunkTable, chunk_table
 from world2act_core.episodes.writer import write_whole_bag
 from world2act_core.evaluation import Trial
+from world2act_core.policies.address import open_policy
 from world2act_core.policies.protocol import Policy
 from world2act_core.simulators.demonstrators.library import demonstrator
 from world2act_core.simulators.rollout import Actor, NoisyActor, PolicyActor, rollout
@@ -33,8 +34,9 @@ class Attempt:
 
     Attributes:
         start: where it begins.
-        source: ``demonstrator``, ``base`` or ``post-trained``: who acts, and what the bag says of it.
+        source: ``demonstrator``, ``base``, ``post-trained`` or another name: who acts, and what the bag says of it.
         base, residual: files of the policy; both empty for the demonstrator, ``residual`` empty for the base.
+        policy: address of the policy (``policies.address``); wins over ``base`` and ``residual``.
         noise: exploration noise of the translation in action units, seeded by the start.
         bag: folder to record into; empty records nothing.
         max_steps: end there at the latest; 0 leaves it to the task's horizon.
@@ -46,6 +48,7 @@ class Attempt:
     source: str
     base: str = ""
     residual: str = ""
+    policy: str = ""
     noise: float = 0.0
     bag: str = ""
     max_steps: int = 0
@@ -86,8 +89,8 @@ def attempt(job: Attempt, context: WorkerContext) -> Outcome:
 
 
 def _actor(job: Attempt, context: WorkerContext) -> Actor:
-    if job.base:
-        policy = context.once((job.base, job.residual), lambda: _policy(job))
+    if job.policy or job.base:
+        policy = context.once((job.policy, job.base, job.residual), lambda: _policy(job))
         actor: Actor = PolicyActor(policy)
     else:
         actor = demonstrator(job.start.suite, job.start.task)
@@ -103,6 +106,8 @@ def _policy(job: Attempt) -> Policy:
     from world2act_core.residual.policy import PostTrainedPolicy, load_residual
 
     embodiment = load_embodiment(job.embodiment)
+    if job.policy:
+        return open_policy(job.policy, embodiment)
     base = load_compact(Path(job.base), embodiment)
     if not job.residual:
         return base
@@ -143,10 +148,11 @@ def collection_table(
     size: int,
     *,
     with_actions: bool = True,
+    whole_tasks: bool = False,
 ) -> ChunkTable:
-    """The chunk table of several folders of bags."""
+    """The chunk table of several folders of bags; ``whole_tasks`` reads them as if no skill had been marked."""
     episodes = (
-        episode
+        replace(episode, skills=()) if whole_tasks else episode
         for folder in folders
         for episode in read_collection(folder, embodiment, cameras, with_actions=with_actions)
     )

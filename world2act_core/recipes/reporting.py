@@ -16,8 +16,9 @@ from world2act_core.evaluation.report import Report
 from world2act_core.evaluation.video import Panel, encode_mp4, side_by_side
 from world2act_core.recipes.deployment import read_outcomes
 from world2act_core.recipes.evaluation import BASE, POST, RESULTS, read_history
+from world2act_core.recipes.overrides import as_json
 from world2act_core.recipes.recording import read_collection
-from world2act_core.recipes.settings import Recipe, as_json
+from world2act_core.recipes.settings import Recipe
 from world2act_core.recipes.stages import BAGS, WORLD_MODEL
 from world2act_core.runs import Stage
 from world2act_core.types import Array, Episode

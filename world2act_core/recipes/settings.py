@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
 
-import yaml
-
+from world2act_core.alignment.calibrate import CalibrationConfig
 from world2act_core.alignment.train import Stage1Config
 from world2act_core.errors import World2ActError
 from world2act_core.policies.compact import CompactConfig
+from world2act_core.recipes.overrides import override, read_yaml
 from world2act_core.residual.network import ResidualConfig
 from world2act_core.residual.train import Stage2Config
 from world2act_core.simulators.starts import Start, jittered_starts
 from world2act_core.world_model.compact import CompactWorldModelConfig
-
-Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True)
@@ -32,6 +28,13 @@ class Split:
     count: int
     seed: int
 
+    def shares_a_state_with(self, other: Split) -> bool:
+        return max(self.first, other.first) <= min(self.last, other.last)
+
+
+TRAINING_SPLITS = ("demonstrations", "videos", "free_pairs", "post_training")
+"""Fields of ``Recipe``: the splits that something is learned from."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -40,7 +43,7 @@ class Recipe:
     suite: str = "libero_goal"
     task: int = 8
     embodiment: str = "libero_panda"
-    cameras: tuple[str, ...] = ("agentview", "wrist")  # of the world model; the first is also the policy's
+    cameras: tuple[str, ...] = ("agentview", "wrist")  # tiled in one frame, which every model sees
     jitter_cm: float = 3.0
     seed: int = 0
     workers: int = 2
@@ -59,23 +62,35 @@ class Recipe:
     pair_steps: int = 80  # about as long as a demonstration: what comes later shows a base that is lost
     rollout_steps: int = 160  # post-training rollouts end there; evaluation runs to the task's horizon
     used_spread: float = 0.15  # action dimensions that spread less in the demonstrations get no residual
+    stage2_on_videos: bool = False  # ours: Stage 2 also imagines, and learns, at the frames of the videos
     rounds: int = 3  # of Stage 2: rollouts with the newest policy, then training
 
+    # What all models learn from: "skills", each clip with its atomic prompt (the paper's), or "tasks", whole episodes
+    # with the instruction. Rollouts of a policy have no skills marked, so the demo goes by tasks throughout.
+    clips: str = "tasks"
+
     base: CompactConfig = field(default_factory=CompactConfig)
+    # Of what the baselines clone, which is many episodes: there patches were the better eyes.
+    cloning: CompactConfig = field(
+        default_factory=lambda: CompactConfig(encoder="patches", steps=3000, batch=128, weight_decay=1e-2)
+    )
     # Stage 2 imagines one chunk ahead of a real frame, so training need not look further; that keeps the demo short.
     world_model: CompactWorldModelConfig = field(default_factory=lambda: CompactWorldModelConfig(steps=500, unroll=1))
     stage1: Stage1Config = field(default_factory=Stage1Config)
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)  # off unless it has steps
     residual: ResidualConfig = field(default_factory=ResidualConfig)
     stage2: Stage2Config = field(default_factory=Stage2Config)
 
     def __post_init__(self) -> None:
         """Refuse what would only fail, or be wrong, after minutes of work."""
-        if self.base.camera != self.cameras[0]:
-            raise World2ActError(f"base.camera {self.base.camera} must be the first of cameras {list(self.cameras)}")
-        held_out = range(self.evaluation.first, self.evaluation.last + 1)
-        for name in ("demonstrations", "videos", "free_pairs", "post_training"):
-            split = getattr(self, name)
-            if split.first in held_out or held_out.start in range(split.first, split.last + 1):
+        if self.base.cameras not in (CompactConfig().cameras, self.cameras):
+            raise World2ActError(f"base.cameras {list(self.base.cameras)} is decided by cameras: leave it out")
+        if self.clips not in ("skills", "tasks"):
+            raise World2ActError(f"clips is {self.clips!r}, expected 'skills' or 'tasks'")
+        for name in ("base", "cloning"):
+            object.__setattr__(self, name, replace(getattr(self, name), cameras=self.cameras))
+        for name in TRAINING_SPLITS:
+            if getattr(self, name).shares_a_state_with(self.evaluation):
                 raise World2ActError(f"{name} and evaluation share official states: change their first and last")
         for name, count, least in (
             ("videos.count", self.videos.count, 5),  # a tenth is kept for measuring, and must not be empty
@@ -95,42 +110,4 @@ def read_recipe(path: Path | None) -> Recipe:
     Raises:
         World2ActError: no such file, or it names something that a recipe does not have.
     """
-    if path is None:
-        return Recipe()
-    if not path.is_file():
-        raise World2ActError(f"there is no recipe {path}")
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise World2ActError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
-    return _override(Recipe(), {} if raw is None else raw, path.name)
-
-
-def _override(settings: Settings, raw: Any, where: str) -> Settings:
-    if not isinstance(raw, Mapping):
-        raise World2ActError(f"{where} = {raw!r} must be a mapping")
-    known = {f.name for f in fields(settings)}  # type: ignore[arg-type]
-    changed: dict[str, Any] = {}
-    for key, value in raw.items():
-        if key not in known:
-            raise World2ActError(f"{where}: {key} is not known here; known are {', '.join(sorted(known))}")
-        current = getattr(settings, key)
-        if is_dataclass(current):
-            changed[key] = _override(current, value, f"{where}: {key}")
-        elif _is_like(value, current):
-            changed[key] = tuple(value) if isinstance(current, tuple) else type(current)(value)
-        else:
-            raise World2ActError(f"{where}: {key} = {value!r} must be of the kind of {current!r}")
-    return replace(settings, **changed)  # type: ignore[type-var]
-
-
-def _is_like(value: Any, current: Any) -> bool:
-    """Whether a value from YAML can stand in place of one: a list for a tuple, an integer for a float too."""
-    if isinstance(current, tuple):
-        return isinstance(value, list) and all(_is_like(entry, current[0]) for entry in value)
-    return type(value) is type(current) or (type(current) is float and type(value) is int)
-
-
-def as_json(settings: Any) -> dict[str, Any]:
-    """Settings as JSON values, for manifests."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings).items()}
+    return Recipe() if path is None else override(Recipe(), read_yaml(path, "recipe"), path.name)

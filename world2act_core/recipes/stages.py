@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -12,11 +13,12 @@ import numpy as np
 import torch
 
 from world2act_core.alignment.adapters import Alignment, load_alignment, save_alignment
+from world2act_core.alignment.calibrate import calibrate
 from world2act_core.alignment.train import action_r2, retrieval_accuracy, train_alignment, video_latents
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.episodes.chunks import ChunkTable
 from world2act_core.policies.compact import CompactPolicy, load_compact, save_compact, train_compact
-from world2act_core.policies.networks import to_float
+from world2act_core.recipes.overrides import as_json
 from world2act_core.recipes.recording import Attempt, collection_table, record
 from world2act_core.recipes.settings import Recipe, Split
 from world2act_core.residual.network import Residual
@@ -25,8 +27,10 @@ from world2act_core.residual.train import PostTrainingSet, train_residual
 from world2act_core.runs import Stage
 from world2act_core.simulators.starts import Start
 from world2act_core.simulators.workers import WorkerPool
+from world2act_core.types import Array
 from world2act_core.world_model.chunk_latents import ChunkLatents, imagined_latents, real_latents
 from world2act_core.world_model.compact import (
+    CompactWorldModel,
     latent_errors,
     load_world_model,
     save_world_model,
@@ -35,6 +39,19 @@ from world2act_core.world_model.compact import (
 
 BAGS, POLICY, WORLD_MODEL, ALIGNMENT, RESIDUAL = "bags", "policy.pt", "world_model.pt", "alignment.pt", "residual.pt"
 HISTORY = "history.json"
+
+
+def scene(recipe: Recipe) -> dict[str, object]:
+    """Which task and robot a recipe is about, for a stage's configuration."""
+    named = {name: getattr(recipe, name) for name in ("suite", "task", "embodiment", "cameras", "jitter_cm")}
+    contract = hashlib.sha256(repr(load_embodiment(recipe.embodiment)).encode()).hexdigest()
+    return {**named, "contract": contract}
+
+
+def stage_config(recipe: Recipe, *names: str) -> dict[str, object]:
+    """A stage's configuration: the scene, seed and threads, and the named settings of the recipe."""
+    settings = as_json(recipe)
+    return {**scene(recipe), **{name: settings[name] for name in (*names, "seed", "torch_threads")}}
 
 
 class Stages:
@@ -56,7 +73,7 @@ class Stages:
 
     def base(self, stage: Stage, demonstrations: Stage) -> None:
         """The base policy: behaviour cloning on the demonstrations, then frozen."""
-        table = self._table([demonstrations])
+        table = self.table([demonstrations])
         config = self.recipe.base
         network, history = train_compact(
             table, self.embodiment, config, self.recipe.seed, stage.scratch / "checkpoint.pt", "base policy"
@@ -71,7 +88,7 @@ class Stages:
 
     def world_model(self, stage: Stage, videos: Stage) -> None:
         """The world model, from action-free videos alone; the last tenth of them is kept for measuring it."""
-        table = self._table([videos], with_actions=False)
+        table = self.table([videos], with_actions=False)
         train, held_out = split_episodes(table, 0.9)
         tiled = replace(self.recipe.world_model, views=len(self.recipe.cameras), image_size=self.recipe.base.image_size)
         model, history = train_world_model(train, tiled, self.recipe.seed, stage.scratch / "checkpoint.pt")
@@ -79,26 +96,39 @@ class Stages:
         errors = latent_errors(model.eval(), held_out)
         _finish(stage, history, {"chunks": len(train), **{f"held_out_{name}": value for name, value in errors.items()}})
 
-    def stage1(self, stage: Stage, demonstrations: Stage, free_pairs: Stage, world_model: Stage) -> None:
-        """Stage 1: video and action adapters, on the demonstrations and the free pairs."""
+    def stage1(self, stage: Stage, demonstrations: Stage, free_pairs: Stage, videos: Stage, world_model: Stage) -> None:
+        """Stage 1: video and action adapters, on the demonstrations and the free pairs; an adapter of what is imagined
+        behind the frames of the videos where the recipe asks for one."""
         model = load_world_model(world_model.path(WORLD_MODEL))
-        table = self._table([demonstrations, free_pairs])
+        table = self.table([demonstrations, free_pairs])
         train, held_out = split_episodes(table, 0.9)
-        alignment, history = train_alignment(
-            train, real_latents(model, train), self.recipe.stage1, self.recipe.seed, stage.scratch / "checkpoint.pt"
-        )
-        save_alignment(stage.path(ALIGNMENT), alignment)
         unseen = real_latents(model, held_out)
+        alignment, history = train_alignment(
+            train,
+            real_latents(model, train),
+            self.recipe.stage1,
+            self.recipe.seed,
+            stage.scratch / "checkpoint.pt",
+            held_out=(held_out, unseen),
+        )
+        if self.recipe.calibration.steps:
+            self._calibrate(alignment, model, videos, stage.scratch / "calibration.pt")
+        save_alignment(stage.path(ALIGNMENT), alignment)
         metrics = {"chunks": len(train), **action_r2(alignment, held_out, unseen)}
         metrics["retrieval"] = retrieval_accuracy(alignment, held_out, unseen)
         _finish(stage, history, metrics)
 
-    def stage2(self, stage: Stage, demonstrations: Stage, base: Stage, world_model: Stage, stage1: Stage) -> None:
-        """Stage 2: rounds of rollouts with the newest policy, then training the residual on all of them."""
-        model = load_world_model(world_model.path(WORLD_MODEL))
-        alignment = load_alignment(stage1.path(ALIGNMENT))
-        policy = load_compact(base.path(POLICY), self.embodiment)
-        residual = self._new_residual(alignment, demonstrations)
+    def stage2(
+        self, stage: Stage, demonstrations: Stage, base: Stage, videos: Stage, world_model: Stage, stage1: Stage
+    ) -> None:
+        """Stage 2: rounds of rollouts with the newest policy, then training the residual on all of them, and at the
+        frames of the videos too where the recipe says so."""
+        trainer = self.trainer(demonstrations, base, world_model, stage1)
+        shown = (
+            trainer.post_training_set(self.table([videos], with_actions=False))
+            if self.recipe.stage2_on_videos
+            else None
+        )
         starts = self.recipe.starts(self.recipe.post_training)
         shares = np.array_split(np.arange(len(starts)), self.recipe.rounds)
         history: list[dict[str, float]] = []
@@ -106,7 +136,7 @@ class Stages:
         for number, share in enumerate(shares):
             folder = stage.scratch / f"round{number + 1}"
             folder.mkdir(exist_ok=True)
-            attempts = self._attempts(
+            attempts = self.attempts(
                 folder / BAGS,
                 [starts[index] for index in share],
                 "base" if newest is None else "post-trained",
@@ -116,47 +146,42 @@ class Stages:
                 max_steps=self.recipe.rollout_steps,
             )
             record(self.pool, attempts, f"stage 2, round {number + 1}: rollouts")
-            table = self._folders_table([stage.scratch / f"round{n + 1}" / BAGS for n in range(number + 1)])
-            data = post_training_set(table, policy, imagined_latents(model, table), alignment)
-            if number == 0:
-                residual.standardise.fit(data.proprio)
-            done = train_residual(
-                residual,
-                alignment,
-                data,
-                self._action_range(),
-                self.recipe.stage2,
-                self.recipe.seed + number,
-                folder / "checkpoint.pt",
-                f"stage 2, round {number + 1}",
-            )
-            history += [{**entry, "step": entry["step"] + number * self.recipe.stage2.steps} for entry in done]
+            table = self.folders_table([stage.scratch / f"round{n + 1}" / BAGS for n in range(number + 1)])
+            data = trainer.post_training_set(table)
+            history += trainer.train(data if shown is None else data.with_(shown), folder, number)
             newest = folder / RESIDUAL
-            save_residual(newest, residual, self.recipe.residual, alignment, base.path(POLICY))
         assert newest is not None
         shutil.copyfile(newest, stage.path(RESIDUAL))
         stage.starts = [start.id for start in starts]
         _finish(stage, history, {"chunks": len(data), "cosine": history[-1]["cosine"]})
 
-    def _new_residual(self, alignment: Alignment, demonstrations: Stage) -> Residual:
-        """An untrained residual that leaves alone every action dimension which the demonstrations hardly use: what an
-        adapter reads there is mostly error."""
-        table = self._table([demonstrations])
-        used = torch.from_numpy(table.actions.std((0, 1)) > self.recipe.used_spread)
+    def trainer(self, demonstrations: Stage, base: Stage, world_model: Stage, stage1: Stage) -> Trainer:
+        """Stage 2's residual, before its first step, with all that it learns from."""
+        alignment, model = load_alignment(stage1.path(ALIGNMENT)), load_world_model(world_model.path(WORLD_MODEL))
+        table = self.table([demonstrations])
         torch.manual_seed(self.recipe.seed)
-        return Residual(self.recipe.residual, alignment, table.proprio.shape[1], used)
+        used = torch.from_numpy(self.used(table))
+        residual = Residual(self.recipe.residual, alignment, table.proprio.shape[1], used, model.codec)
+        return Trainer(self.recipe, model, alignment, base.path(POLICY), self.embodiment, residual)
 
-    def _action_range(self) -> tuple[torch.Tensor, torch.Tensor]:
-        layout = self.embodiment.action
-        return torch.from_numpy(layout.low), torch.from_numpy(layout.high)
+    def used(self, demonstrations: ChunkTable) -> Array:
+        """``(A,)`` bool: the residual leaves alone every action dimension that the demonstrations hardly use, because
+        what an adapter reads there is mostly error."""
+        spread: Array = demonstrations.actions.std((0, 1)) > self.recipe.used_spread
+        return spread
+
+    def _calibrate(self, alignment: Alignment, model: CompactWorldModel, videos: Stage, checkpoint: Path) -> None:
+        table, _ = split_episodes(self.table([videos], with_actions=False), 0.9)
+        real, imagined = real_latents(model, table), imagined_latents(model, table)
+        calibrate(alignment, real, imagined, len(table), self.recipe.calibration, self.recipe.seed, checkpoint)
 
     def _record(self, stage: Stage, split: Split, source: str, noises: tuple[float, ...], **how: Any) -> None:
         starts = self.recipe.starts(split)
-        record(self.pool, self._attempts(stage.path(BAGS), starts, source, noises, **how), stage.name)
+        record(self.pool, self.attempts(stage.path(BAGS), starts, source, noises, **how), stage.name)
         stage.starts = [start.id for start in starts]
         stage.metrics = {"episodes": len(starts)}
 
-    def _attempts(
+    def attempts(
         self, bags: Path, starts: list[Start], source: str, noises: tuple[float, ...], **how: Any
     ) -> list[Attempt]:
         """One attempt a start, the noises in turn; ``how`` sets further fields of each ``Attempt``."""
@@ -173,13 +198,19 @@ class Stages:
             for index, start in enumerate(starts)
         ]
 
-    def _table(self, stages: list[Stage], *, with_actions: bool = True) -> ChunkTable:
-        return self._folders_table([stage.path(BAGS) for stage in stages], with_actions=with_actions)
+    def table(self, stages: list[Stage], *, with_actions: bool = True) -> ChunkTable:
+        return self.folders_table([stage.path(BAGS) for stage in stages], with_actions=with_actions)
 
-    def _folders_table(self, folders: list[Path], *, with_actions: bool = True) -> ChunkTable:
+    def folders_table(self, folders: list[Path], *, with_actions: bool = True) -> ChunkTable:
         config = self.recipe.base
         return collection_table(
-            folders, self.embodiment, self.recipe.cameras, config.streams, config.image_size, with_actions=with_actions
+            folders,
+            self.embodiment,
+            self.recipe.cameras,
+            config.streams,
+            config.image_size,
+            with_actions=with_actions,
+            whole_tasks=self.recipe.clips == "tasks",
         )
 
 
@@ -192,18 +223,62 @@ def split_episodes(table: ChunkTable, share: float) -> tuple[ChunkTable, ChunkTa
     )
 
 
+class Trainer:
+    """Trains one residual on one base, in rounds."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        model: CompactWorldModel,
+        alignment: Alignment,
+        base: Path,
+        embodiment: Embodiment,
+        residual: Residual,
+    ) -> None:
+        self.recipe, self.model, self.alignment, self.residual = recipe, model, alignment, residual
+        self.base, self.policy = base, load_compact(base, embodiment)
+
+    def post_training_set(self, table: ChunkTable) -> PostTrainingSet:
+        return post_training_set(table, self.policy, imagined_latents(self.model, table), self.alignment)
+
+    @property
+    def action_range(self) -> tuple[torch.Tensor, torch.Tensor]:
+        layout = self.policy.embodiment.action
+        return torch.from_numpy(layout.low), torch.from_numpy(layout.high)
+
+    def train(self, data: PostTrainingSet, folder: Path, number: int = 0) -> list[dict[str, float]]:
+        """A round; writes the residual into ``folder`` and returns the history, steps counted over all rounds."""
+        if number == 0:
+            self.residual.standardise.fit(data.proprio)
+        config = self.recipe.stage2
+        done = train_residual(
+            self.residual,
+            self.alignment,
+            data,
+            self.action_range,
+            config,
+            self.recipe.seed + number,
+            folder / "checkpoint.pt",
+            f"stage 2, round {number + 1}",
+        )
+        save_residual(folder / RESIDUAL, self.residual, self.recipe.residual, self.alignment, self.base)
+        return [{**entry, "step": entry["step"] + number * config.steps} for entry in done]
+
+
 @torch.no_grad()
 def post_training_set(
-    table: ChunkTable, policy: CompactPolicy, imagined: ChunkLatents, alignment: Alignment
+    table: ChunkTable, policy: CompactPolicy, latents: ChunkLatents, alignment: Alignment, *, imagined: bool = True
 ) -> PostTrainingSet:
-    """What the base does at every chunk of the rollouts, and where the world model imagines it should lead."""
-    images, proprio = torch.from_numpy(table.view(0)[table.before]), torch.from_numpy(table.proprio)
-    parts = zip(images.split(256), proprio.split(256), strict=True)
-    base = torch.cat([policy.network(to_float(image), state) for image, state in parts])
+    """What the base does at every chunk of a table, and where the world model imagines it should lead; with real
+    latents and ``imagined`` False, where it really led."""
+    frames, proprio = torch.from_numpy(table.frames[table.before]), torch.from_numpy(table.proprio)
+    parts = zip(frames.split(256), proprio.split(256), strict=True)
+    base = torch.cat([policy.network(seen, state) for seen, state in parts])
     layout = policy.embodiment.action
-    target = video_latents(alignment, imagined, np.arange(len(table)))
+    target = video_latents(alignment, latents, np.arange(len(table)), imagined=imagined)
+    wanted = torch.from_numpy(policy.embodiment.decided(alignment.decoder(target).numpy()))
     base = base.clamp(torch.from_numpy(layout.low), torch.from_numpy(layout.high))
-    return PostTrainingSet(images, proprio, base, target, torch.from_numpy(table.episode))
+    return PostTrainingSet(frames, proprio, base, target, torch.from_numpy(table.episode), wanted)
 
 
 def _finish(stage: Stage, history: list[dict[str, float]], metrics: dict[str, float]) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.errors import RunError, World2ActError
+from world2act_core.networks import codec
 from world2act_core.runs import Run, Stage
 from world2act_core.runs.stage import MANIFEST, file_digest, read_stage
 from world2act_core.types import Episode
-from world2act_core.world_model import codec, compact, videos
+from world2act_core.world_model import compact, videos
 from world2act_core.world_model.compact import (
     CompactWorldModel,
     CompactWorldModelConfig,

@@ -11,7 +11,9 @@ import torch
 from world2act_core.alignment.adapters import AdapterConfig, Alignment
 from world2act_core.embodiment import Embodiment
 from world2act_core.errors import RunError
-from world2act_core.policies.compact import CompactPolicy, compact_inputs
+from world2act_core.networks.codec import PatchCodec
+from world2act_core.policies.address import two_files
+from world2act_core.policies.compact import CompactPolicy, compact_inputs, load_compact
 from world2act_core.residual.network import Residual, ResidualConfig
 from world2act_core.runs import file_digest
 from world2act_core.types import ActionChunk, Observation
@@ -36,8 +38,9 @@ class PostTrainedPolicy:
         chunk = self.base.act(observation, prompt)
         if not self.strength:
             return chunk
-        images, proprio = compact_inputs(observation, self.base.config, self.embodiment)
-        correction = self.residual(torch.from_numpy(chunk.actions)[None], proprio, images)[0].numpy()
+        frames, proprio = compact_inputs(observation, self.base.config, self.embodiment)
+        seen = self.residual.see(frames)
+        correction = self.residual(torch.from_numpy(chunk.actions)[None], proprio, seen)[0].numpy()
         actions = self.embodiment.clamp(chunk.actions + np.float32(self.strength) * correction)
         return ActionChunk(actions, chunk.stamp, prompt)
 
@@ -50,6 +53,7 @@ def save_residual(path: Path, residual: Residual, config: ResidualConfig, alignm
             "config": asdict(config),
             "adapter": adapter,
             "proprio": residual.standardise.mean.shape[0],
+            "codec": residual.codec_shape,
             "base": file_digest(base),
             "weights": residual.state_dict(),
         },
@@ -68,6 +72,18 @@ def load_residual(path: Path, base: Path) -> Residual:
         raise RunError(f"{path} was trained on another base policy than {base}: run Stage 2 on this base")
     alignment = Alignment(AdapterConfig(**saved["adapter"]))
     used = saved["weights"]["used"] > 0
-    residual = Residual(ResidualConfig(**saved["config"]), alignment, saved["proprio"], used)
+    codec = PatchCodec(**saved["codec"])
+    residual = Residual(ResidualConfig(**saved["config"]), alignment, saved["proprio"], used, codec)
     residual.load_state_dict(saved["weights"])
     return residual
+
+
+def open_post_trained(reference: str, embodiment: Embodiment) -> PostTrainedPolicy:
+    """``BASE,RESIDUAL``, files that ``save_compact`` and ``save_residual`` wrote → policy.
+
+    Raises:
+        RunError: one of the files is missing, or the residual belongs to another base.
+    """
+    base, residual = two_files(reference)
+    torch.set_num_threads(1)  # as in the evaluation's workers: sums in another order would be other actions
+    return PostTrainedPolicy(load_compact(base, embodiment), load_residual(residual, base), embodiment)

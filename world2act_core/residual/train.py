@@ -10,28 +10,35 @@ import torch
 from torch.nn import functional as F
 
 from world2act_core.alignment.adapters import Alignment, cosine
-from world2act_core.alignment.losses import bidirectional_info_nce
-from world2act_core.policies.compact import shifted
-from world2act_core.policies.networks import to_float
+from world2act_core.alignment.losses import info_nce, sequence_similarity
+from world2act_core.errors import World2ActError
 from world2act_core.residual.network import Residual
 from world2act_core.runs import Checkpointed, fit
+from world2act_core.runs.training import Losses
 
 
 @dataclass(frozen=True)
 class Stage2Config:
-    """Training of the residual.
+    """Training of the residual. The contrast is the paper's; what else the loss holds is ours.
 
-    The contrast is the paper's, but chunk by chunk instead of over sequences; decode, clamp, mask and penalty are ours.
+    Raises:
+        World2ActError: the contrast is over something unknown.
     """
 
     steps: int = 400
     batch: int = 128
     learning_rate: float = 2e-3
-    decode: float = 1.0
+    decode: float = 1.0  # ours: a_final should be what D_a reads from the imagined latents
     contrast: float = 0.02
-    penalty: float = 0.01  # on the residual's square: no larger than it need be
+    over: str = "chunks"  # what the contrast compares: single chunks (ours), or "sequences" of `length` (the paper's)
+    length: int = 8
     temperature: float = 0.1
-    shift: int = 2
+    penalty: float = 0.01  # ours: on the residual's square, no larger than it need be
+    manifold: float = 0.0  # ours: a_final should be an action chunk that D_a can say
+
+    def __post_init__(self) -> None:
+        if self.over not in ("chunks", "sequences"):
+            raise World2ActError(f"the contrast is over {self.over!r}, expected 'chunks' or 'sequences'")
 
 
 @dataclass(frozen=True)
@@ -39,21 +46,96 @@ class PostTrainingSet:
     """What Stage 2 learns from: ``N`` chunks of rollouts and where the world model wants them to lead.
 
     Attributes:
-        images: ``(N, S, S, 3)`` uint8 at the chunk's start.
+        frames: ``(N, S, V S, 3)`` uint8 at the chunk's start, cameras tiled.
         proprio: ``(N, P)``.
         base: ``(N, M, A)`` what the frozen base does there.
         target: ``(N, D)`` z^v = B_v(imagined latents).
-        episode: ``(N,)`` which rollout a chunk belongs to.
+        episode: ``(N,)`` which rollout a chunk belongs to; a rollout's chunks stand together and in order.
+        wanted: ``(N, M, A)`` what the decode term asks for; None asks for D_a(target), in range.
     """
 
-    images: torch.Tensor
+    frames: torch.Tensor
     proprio: torch.Tensor
     base: torch.Tensor
     target: torch.Tensor
     episode: torch.Tensor
+    wanted: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.base)
+
+    def with_(self, other: PostTrainingSet) -> PostTrainingSet:
+        """Both, one after the other; both or neither say what is wanted."""
+        episode = torch.cat([self.episode, other.episode + self.episode.max() + 1])
+        parts = {name: torch.cat([getattr(self, name), getattr(other, name)]) for name in _TENSORS}
+        known = None if self.wanted is None or other.wanted is None else torch.cat([self.wanted, other.wanted])
+        return PostTrainingSet(**parts, episode=episode, wanted=known)
+
+
+_TENSORS = ("frames", "proprio", "base", "target")
+
+
+class Objective:
+    """The loss of Stage 2, of whatever makes the final action: the residual, or a base that is fine-tuned instead.
+
+    Args:
+        alignment: Stage 1's adapters and decoder, frozen.
+        action_range: low and high of every action dimension, ``(A,)`` each.
+        used: ``(A,)`` 1 for the action dimensions that may change.
+    """
+
+    def __init__(
+        self,
+        alignment: Alignment,
+        data: PostTrainingSet,
+        action_range: tuple[torch.Tensor, torch.Tensor],
+        used: torch.Tensor,
+        config: Stage2Config,
+    ) -> None:
+        self.alignment = alignment.eval().requires_grad_(False)
+        self.data, self.range, self.used, self.config = data, action_range, used, config
+        with torch.no_grad():  # what the imagination asks the arm to do
+            self.wanted = alignment.decoder(data.target).clamp(*action_range) if data.wanted is None else data.wanted
+        starts = torch.cat([torch.tensor([True]), data.episode[1:] != data.episode[:-1]])
+        self._first = torch.nonzero(starts)[:, 0]
+        self._last = torch.cat([self._first[1:], torch.tensor([len(data)])]) - 1
+
+    def draw(self, rng: np.random.Generator) -> torch.Tensor:
+        """Rows of one batch ``(batch,)``; for a contrast over sequences, sequences one after the other."""
+        config = self.config
+        if config.over == "chunks":
+            return torch.from_numpy(rng.integers(0, len(self.data), config.batch))
+        chosen = torch.from_numpy(rng.integers(0, len(self._first), config.batch // config.length))
+        room = (self._last - self._first + 1 - config.length).clamp_min(0)[chosen]
+        first = self._first[chosen] + torch.from_numpy(rng.random(len(chosen))).mul(room + 1).long()
+        rows = first[:, None] + torch.arange(config.length)
+        return torch.minimum(rows, self._last[chosen][:, None]).flatten()  # a short rollout repeats its last chunk
+
+    def losses(self, rows: torch.Tensor, correction: torch.Tensor) -> Losses:
+        """The terms for final actions ``base[rows] + correction``, ``(batch, M, A)``."""
+        config, a_final = self.config, self.data.base[rows] + correction
+        in_range = a_final.clamp(*self.range)
+        z_a, z_v = self.alignment.action(in_range), self.data.target[rows]
+        decode = (self.used * (a_final - self.wanted[rows]).square()).mean()
+        penalty = correction.square().mean()
+        contrast = self._contrast(z_v, z_a, self.data.episode[rows])
+        manifold = (self.used * (self.alignment.decoder(z_a) - in_range).square()).mean()
+        loss = (
+            config.decode * decode + config.contrast * contrast + config.penalty * penalty + config.manifold * manifold
+        )
+        met = cosine(z_v, z_a).mean()
+        return {"loss": loss, "decode": decode, "contrast": contrast, "penalty": penalty, "manifold": manifold,
+                "cosine": met}  # fmt: skip
+
+    def _contrast(self, z_v: torch.Tensor, z_a: torch.Tensor, episode: torch.Tensor) -> torch.Tensor:
+        """Negatives come from other initial conditions: chunks of one rollout, or a row drawn twice, are alike."""
+        if self.config.over == "sequences":
+            shape = (-1, self.config.length)
+            z_v, z_a, episode = z_v.unflatten(0, shape), z_a.unflatten(0, shape), episode.unflatten(0, shape)[:, 0]
+            similarity = sequence_similarity(z_v, z_a, torch.ones(z_v.shape[:2], dtype=torch.bool))
+        else:
+            similarity = F.normalize(z_v, dim=-1) @ F.normalize(z_a, dim=-1).T
+        return info_nce(similarity, self.config.temperature, episode[:, None] != episode[None])
 
 
 def train_residual(
@@ -71,25 +153,12 @@ def train_residual(
     Args:
         action_range: low and high of every action dimension, ``(A,)`` each; the final action is clamped to it.
     """
-    alignment.eval().requires_grad_(False)
-    with torch.no_grad():
-        wanted = alignment.decoder(data.target).clamp(*action_range)  # what the imagination asks the arm to do
+    objective = Objective(alignment, data, action_range, residual.used, config)
 
-    def losses(rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        rows = torch.from_numpy(rng.integers(0, len(data), config.batch))
-        images = shifted(to_float(data.images[rows]), config.shift, rng)
-        correction = residual(data.base[rows], data.proprio[rows], images)
-        a_final = data.base[rows] + correction
-        z_a, z_v = alignment.action(a_final.clamp(*action_range)), data.target[rows]
-        similarity = F.normalize(z_v, dim=-1) @ F.normalize(z_a, dim=-1).T
-        # Negatives come from other initial conditions: chunks of one rollout, or a row drawn twice, really are alike.
-        others = data.episode[rows][:, None] != data.episode[rows][None]
-        contrast = bidirectional_info_nce(similarity, config.temperature, others)
-        decode = (residual.used * (a_final - wanted[rows]).square()).mean()
-        penalty = correction.square().mean()
-        loss = config.decode * decode + config.contrast * contrast + config.penalty * penalty
-        met = cosine(z_v, z_a).mean()
-        return {"loss": loss, "decode": decode, "contrast": contrast, "penalty": penalty, "cosine": met}
+    def losses(rng: np.random.Generator) -> Losses:
+        rows = objective.draw(rng)
+        correction = residual(data.base[rows], data.proprio[rows], residual.see(data.frames[rows]))
+        return objective.losses(rows, correction)
 
     trained = [parameter for parameter in residual.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=1e-4)

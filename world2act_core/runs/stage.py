@@ -41,10 +41,14 @@ def file_digest(path: Path) -> str:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that a kill leaves the old file or the new one, never half of it."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text so that a kill leaves the old file or the new one, never half of it."""
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w") as file:
-        json.dump(content, file, indent=2, sort_keys=True)
-        file.write("\n")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
@@ -93,24 +97,35 @@ class Stage:
 
 
 class Run:
-    """A run folder.
+    """A run folder, open for one at a time until it is closed; also a context manager.
 
     Args:
         folder: created if it does not exist.
         announce: called with one line when a stage starts, resumes, is sealed or is skipped.
+        wait: until another process that works in the folder is done, instead of refusing.
     """
 
-    def __init__(self, folder: Path, announce: Callable[[str], None] = print) -> None:
+    def __init__(self, folder: Path, announce: Callable[[str], None] = print, *, wait: bool = False) -> None:
         self.folder = folder
         self.announce = announce
         self.stages: dict[str, Stage] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = (folder / ".lock").open("w")  # held as long as the run is open
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             self._lock.close()
             raise RunError(f"another process is working in {folder}: wait for it, or name another folder") from None
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others work in the folder."""
+        self._lock.close()
 
     def stage(
         self,

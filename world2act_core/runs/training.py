@@ -74,6 +74,8 @@ def fit(
     label: str,
     clip: float = 1.0,
     log_every: int = 25,
+    measure: Callable[[], dict[str, float]] | None = None,
+    measure_every: int = 200,
 ) -> list[dict[str, float]]:
     """Minimise ``losses(...)["loss"]`` with a cosine learning rate; every entry is logged.
 
@@ -84,9 +86,12 @@ def fit(
         seed: of the whole loop.
         label: shown on the progress bar.
         clip: largest gradient norm.
+        log_every: steps between two entries of the history.
+        measure: figures on data that is not trained on; they are printed and enter the history.
+        measure_every: steps between two measurements, a multiple of ``log_every``.
 
     Returns:
-        The history: one entry of averages every ``log_every`` steps.
+        The history: an entry every ``log_every`` steps.
     """
     state.load()
     state.module.train()
@@ -106,6 +111,8 @@ def fit(
         state.optimizer.step()
         if state.step % log_every == 0:
             values = {name: float(value.detach()) for name, value in terms.items()}
+            if measure is not None and state.step % measure_every == 0:
+                values |= _measured(state.module, measure, f"{label}, step {state.step}")
             state.history.append({"step": state.step, **values})
             bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()})
         state.step += 1
@@ -116,6 +123,16 @@ def fit(
     state.save()
     state.module.eval()
     return state.history
+
+
+@torch.no_grad()
+def _measured(module: nn.Module, measure: Callable[[], dict[str, float]], when: str) -> dict[str, float]:
+    """Measure out of training, and say what was found."""
+    module.eval()
+    found = measure()
+    module.train()
+    tqdm.write(f"{when}: {', '.join(f'{name} {value:.3g}' for name, value in found.items())}")
+    return found
 
 
 def _schedule(step: int, steps: int) -> float:

@@ -232,14 +232,8 @@ class _Worker:
         self.process = context.Process(
             target=_work, args=(theirs, index), name=f"world2act-worker-{index}", daemon=True
         )
-        # Ctrl-C reaches the whole process group; the mask is inherited, so that only the parent answers to it.
-        # The tracker is started first because starting it lifts the mask.
-        resource_tracker.ensure_running()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with interrupts_held_back():
             self.process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()  # or the parent would never see its end of file
 
     def begin(self, function: Callable[..., Any], task: _Task) -> None:
@@ -272,9 +266,21 @@ class _WorkerTraceback(Exception):
         return "\n" + str(self.args[0])
 
 
+@contextlib.contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Processes that are started meanwhile do not answer to Ctrl-C, which reaches the whole process group: only the
+    parent does, and ends them."""
+    resource_tracker.ensure_running()  # starting it would lift the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _work(connection: Connection, index: int) -> None:
     """The child: do jobs until told to stop or until nobody is left to tell."""
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    end_with_parent()
     _use_one_thread()
     context = WorkerContext(index)
     try:
@@ -299,12 +305,16 @@ def _failure(error: Exception) -> _Failure:
     return _Failure(error, text)
 
 
-def _die_with_parent() -> None:
-    """A parent that was killed cannot say goodbye; its end of this pipe closes nevertheless."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def end_with_parent() -> None:
+    """From now on this process ends when its parent does: a killed one cannot say goodbye, but a pipe of it closes."""
+
+    def wait_for_it() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait_for_it, daemon=True).start()
 
 
 def _use_one_thread() -> None:

@@ -18,10 +18,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from world2act_core.episodes.chunks import ChunkTable
-from world2act_core.policies.networks import start_at_zero
+from world2act_core.networks.blocks import start_at_zero
+from world2act_core.networks.codec import PatchCodec
 from world2act_core.runs import Checkpointed, fit
 from world2act_core.types import Array
-from world2act_core.world_model.codec import PatchCodec
 from world2act_core.world_model.prompts import PROMPT_SIZE, embed_prompts
 
 

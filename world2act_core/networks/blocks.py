@@ -41,6 +41,35 @@ class ImageEncoder(nn.Module):
         return self.net(images)
 
 
+class PatchEncoder(nn.Module):
+    """Patch latents ``(B, C, h, w)`` of cameras tiled side by side → ``(B, D)``; every patch keeps its place.
+
+    In trials on one task (docs/post-training-trials.md) a policy that sees so needed many episodes: cloned from 240 it
+    did best of all, from ten it did far worse than one of convolutions (6 against 27 of 40 starts).
+    """
+
+    def __init__(
+        self, values: int, features: int, hidden: int = 512, dropout: float = 0.2, noise: float = 0.05
+    ) -> None:
+        """``values``: C h w; ``noise`` is added to the latents in training, whose spread is about one."""
+        super().__init__()
+        self.noise = noise
+        self.net = nn.Sequential(
+            nn.Flatten(),
+            nn.Dropout(dropout),
+            nn.Linear(values, hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, features),
+            nn.GELU(),
+        )
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            latents = latents + self.noise * torch.randn_like(latents)
+        return self.net(latents)
+
+
 class Standardise(nn.Module):
     """``(x - mean) / std`` with statistics that travel with the weights."""
 

@@ -21,6 +21,7 @@ class PatchCodec(nn.Module):
 
     def __init__(self, size: int = 64, views: int = 1, patch: int = 8, channels: int = 16) -> None:
         super().__init__()
+        self.shape = {"size": size, "views": views, "patch": patch, "channels": channels}  # what makes another like it
         self.size, self.width, self.patch, self.channels = size, views * size, patch, channels
         self.register_buffer("mean", torch.zeros(3, self.size, self.width))
         self.register_buffer("basis", torch.zeros(3 * patch * patch, channels))

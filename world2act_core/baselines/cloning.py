@@ -1,0 +1,33 @@
+"""Behaviour cloning on labels that somebody else wrote: the simplest ways to use videos, adapters and own successes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from world2act_core.alignment.adapters import Alignment
+from world2act_core.alignment.train import video_latents
+from world2act_core.embodiment import Embodiment
+from world2act_core.episodes.chunks import ChunkTable
+from world2act_core.types import Array
+from world2act_core.world_model.chunk_latents import ChunkLatents
+
+
+def pseudo_labelled(
+    table: ChunkTable, alignment: Alignment, latents: ChunkLatents, embodiment: Embodiment, used: Array
+) -> ChunkTable:
+    """The chunks of action-free videos with the actions that Stage 1's adapter reads from their real latents.
+
+    What the demonstrations hardly use is set to nothing (``used``, ``(A,)`` bool), as the residual leaves it alone.
+    """
+    with torch.no_grad():
+        z_v = video_latents(alignment, latents, np.arange(len(table)))
+        actions = alignment.decoder(z_v).numpy()
+    return replace(table, actions=embodiment.decided(actions) * used, labelled=np.ones(len(table), bool))
+
+
+def successful(table: ChunkTable, success: Array) -> ChunkTable:
+    """Only the chunks of the episodes that succeeded, ``success`` ``(episodes,)`` bool: filtered cloning."""
+    return table.select(np.flatnonzero(np.asarray(success)[table.episode]))

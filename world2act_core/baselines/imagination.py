@@ -1,0 +1,54 @@
+"""The decoded imagination, executed directly: no Stage 2, no base. Stage 2 has to be better than it, or as good."""
+
+from __future__ import annotations
+
+import torch
+
+from world2act_core.alignment.adapters import Alignment, load_alignment
+from world2act_core.embodiment import Embodiment
+from world2act_core.policies.address import two_files
+from world2act_core.policies.compact import CompactConfig, compact_inputs
+from world2act_core.types import ActionChunk, Observation
+from world2act_core.world_model.compact import CompactWorldModel, load_world_model
+
+
+class ImaginationPolicy:
+    """Imagines the next chunk from the last two frames it saw, reads it with B_v and executes what D_a decodes."""
+
+    def __init__(
+        self, model: CompactWorldModel, alignment: Alignment, inputs: CompactConfig, embodiment: Embodiment
+    ) -> None:
+        """``inputs`` says which cameras and streams the frames are made of; they must be the world model's."""
+        self._model, self._alignment = model.eval(), alignment.eval()
+        self._read = alignment.reader_of_imagined
+        self._inputs, self._embodiment = inputs, embodiment
+        self.cameras = inputs.cameras
+        self.reset()
+
+    def reset(self) -> None:
+        self._last: torch.Tensor | None = None
+        self._chunks = 0
+
+    @torch.inference_mode()
+    def act(self, observation: Observation, prompt: str) -> ActionChunk:
+        frame, _ = compact_inputs(observation, self._inputs, self._embodiment)
+        now = self._model.encode_frames(frame)
+        last = now if self._last is None else self._last
+        imagined = self._model.predict(last, now, [prompt], torch.tensor([self._chunks]), 1)[:, :, 1]
+        actions = self._alignment.decoder(self._read(now, imagined))[0].numpy()
+        self._last, self._chunks = now, self._chunks + 1
+        return ActionChunk(self._embodiment.decided(actions), observation.stamp, prompt)
+
+
+def open_imagination(reference: str, embodiment: Embodiment) -> ImaginationPolicy:
+    """``WORLD_MODEL,ALIGNMENT``, files of both → policy; the world model's views are the embodiment's first cameras.
+
+    Raises:
+        RunError: one of the files is missing.
+    """
+    model_file, alignment_file = two_files(reference)
+    torch.set_num_threads(1)  # as in the evaluation's workers: sums in another order would be other actions
+    model, alignment = load_world_model(model_file), load_alignment(alignment_file)
+    cameras = tuple(embodiment.cameras)[: model.config.views]
+    inputs = CompactConfig(cameras=cameras, image_size=model.config.image_size)
+    return ImaginationPolicy(model, alignment, inputs, embodiment)

@@ -1,0 +1,149 @@
+"""The stages of learning, each made when it is first asked for: those of the main recipe and of a study's cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+from world2act_core.alignment import adapters, calibrate, losses, sampling
+from world2act_core.alignment import train as alignment_train
+from world2act_core.episodes import chunks
+from world2act_core.networks import blocks, codec, eyes
+from world2act_core.policies import compact as compact_policy
+from world2act_core.recipes import recording, stages
+from world2act_core.recipes.settings import Recipe
+from world2act_core.recipes.stages import Stages, stage_config
+from world2act_core.residual import network as residual_network
+from world2act_core.residual import policy as residual_policy
+from world2act_core.residual import train as residual_train
+from world2act_core.runs import Stage, training
+from world2act_core.simulators import control, libero, privileged, rendering, rollout, starts
+from world2act_core.simulators.demonstrators import deliveries, grips, pick_and_place, script
+from world2act_core.simulators.workers import WorkerPool
+from world2act_core.world_model import chunk_latents
+from world2act_core.world_model import compact as compact_world_model
+
+# What a stage's result depends on besides its configuration and inputs: a change of these sources runs it again.
+_DEMONSTRATOR: list[ModuleType] = [privileged, script, grips, pick_and_place, deliveries]
+SIMULATION: list[ModuleType] = [libero, control, rendering, starts, rollout, *_DEMONSTRATOR, recording]
+_EYES: list[ModuleType] = [blocks, codec, eyes]
+_BASE: list[ModuleType] = [stages, compact_policy, *_EYES, chunks, training]
+_WORLD_MODEL: list[ModuleType] = [stages, compact_world_model, codec, chunks, training]
+_ALIGNMENT: list[ModuleType] = [adapters, losses, sampling, alignment_train, calibrate]
+_STAGE1: list[ModuleType] = [stages, *_ALIGNMENT, chunk_latents, chunks, training]
+_RESIDUAL: list[ModuleType] = [*_EYES, residual_network, residual_train, residual_policy, losses, training]
+_STAGE2: list[ModuleType] = [stages, chunk_latents, *_RESIDUAL, *SIMULATION]
+
+MakeStage = Callable[..., Stage]
+"""``Run.stage``, or a function of the same arguments."""
+
+
+class Learning:
+    """The stages of one recipe.
+
+    Args:
+        make: of everything that is trained anew with each seed.
+        shared, shared_recipe: of what seeds have in common: demonstrations, videos, the base and its rollouts.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        pool: WorkerPool,
+        make: MakeStage,
+        shared: MakeStage | None = None,
+        shared_recipe: Recipe | None = None,
+    ) -> None:
+        self.recipe, self.shared_recipe = recipe, shared_recipe or recipe
+        self.work, self.shared_work = Stages(recipe, pool), Stages(self.shared_recipe, pool)
+        self._make, self._shared = make, shared or make
+
+    @cached_property
+    def demonstrations(self) -> Stage:
+        return self._shared(
+            "demonstrations",
+            self.shared_work.demonstrations,
+            config=stage_config(self.shared_recipe, "demonstrations", "release_chunks"),
+            code=SIMULATION,
+        )
+
+    @cached_property
+    def videos(self) -> Stage:
+        return self._shared(
+            "videos",
+            self.shared_work.videos,
+            config=stage_config(self.shared_recipe, "videos", "video_noise", "release_chunks"),
+            code=SIMULATION,
+        )
+
+    @cached_property
+    def base(self) -> Stage:
+        demonstrations = self.demonstrations
+        return self._shared(
+            "base",
+            lambda stage: self.shared_work.base(stage, demonstrations),
+            config=stage_config(self.shared_recipe, "base"),
+            inputs=[demonstrations],
+            code=_BASE,
+        )
+
+    @cached_property
+    def free_pairs(self) -> Stage:
+        base = self.base
+        return self._shared(
+            "free_pairs",
+            lambda stage: self.shared_work.free_pairs(stage, base),
+            config=stage_config(self.shared_recipe, "free_pairs", "pair_noise", "pair_steps"),
+            inputs=[base],
+            code=SIMULATION,
+        )
+
+    @cached_property
+    def world_model(self) -> Stage:
+        return self.world_model_of("world_model", self.videos)
+
+    def world_model_of(self, name: str, videos: Stage) -> Stage:
+        """A world model that has seen the videos of one stage only."""
+        return self._make(
+            name,
+            lambda stage: self.work.world_model(stage, videos),
+            config=stage_config(self.recipe, "world_model", "clips", "base"),
+            inputs=[videos],
+            code=_WORLD_MODEL,
+        )
+
+    @cached_property
+    def stage1(self) -> Stage:
+        return self.stage1_of("stage1", self.world_model)
+
+    def stage1_of(
+        self, name: str, world_model: Stage, *, labelled: Stage | None = None, videos: Stage | None = None
+    ) -> Stage:
+        """Adapters for one world model, with another stage's actions than those that come free, or other videos."""
+        read = [self.demonstrations, labelled or self.free_pairs, videos or self.videos, world_model]
+        return self._make(
+            name,
+            lambda stage: self.work.stage1(stage, *read),
+            config=stage_config(self.recipe, "stage1", "calibration", "clips", "base"),
+            inputs=list({stage.name: stage for stage in read}.values()),
+            code=_STAGE1,
+        )
+
+    @cached_property
+    def stage2(self) -> Stage:
+        read = [self.demonstrations, self.base, self.videos, self.world_model, self.stage1]
+        names = ("stage2", "stage2_on_videos", "residual", "clips", "used_spread", "post_training", "rounds")
+        return self._make(
+            "stage2",
+            lambda stage: self.work.stage2(stage, *read),
+            config=stage_config(self.recipe, *names, "rollout_steps"),
+            inputs=read,
+            code=_STAGE2,
+        )
+
+
+def evaluation_code(*more: Any) -> list[ModuleType]:
+    """Sources that the evaluation of a post-trained policy depends on."""
+    return [*more, residual_policy, *SIMULATION]

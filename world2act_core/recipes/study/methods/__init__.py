@@ -1,0 +1,34 @@
+"""The methods that a study compares, by name. A new one is a function from ``Context`` to ``Made``, and a line below.
+
+``stage`` of the context is the method's own: what it writes there is sealed with the policy. What several methods need
+(videos, a world model, adapters) is made by whichever comes first (``shared.Shared``), and counted in the minutes of
+each.
+"""
+
+from __future__ import annotations
+
+from world2act_core.recipes.study.cells import Method, OnceATask
+from world2act_core.recipes.study.methods import cloned, post_trained, substituted
+
+METHODS: dict[str, Method] = {
+    "base": OnceATask(cloned.base),
+    # World2Act
+    "post_trained": post_trained.post_trained,
+    "decode_only": post_trained.decode_only,
+    "contrast_only": post_trained.contrast_only,
+    "rollouts_only": post_trained.rollouts_only,
+    "without_videos": post_trained.without_videos,
+    # what it is compared with
+    "imagination": post_trained.imagination,
+    "pseudo_labels": cloned.pseudo_labels,
+    "pseudo_labels_blind": cloned.pseudo_labels_blind,
+    "filtered": OnceATask(cloned.filtered),
+    "fine_tuned": post_trained.fine_tuned,
+    "pixels": cloned.pixels,
+    # the truth in the place of one part: what limits it
+    "at_videos": substituted.at_videos,
+    "true_latents": substituted.true_latents,
+    "true_adapter": substituted.true_adapter,
+    "true_actions": substituted.true_actions,
+}
+"""Name → method. A plan may name any of these."""

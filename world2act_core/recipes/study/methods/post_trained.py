@@ -1,0 +1,113 @@
+"""World2Act's post-training, what it is without one of its parts, and its imagination executed directly."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from world2act_core.baselines.finetuning import fine_tune
+from world2act_core.policies.compact import save_compact
+from world2act_core.recipes.recording import read_collection, record
+from world2act_core.recipes.settings import Recipe
+from world2act_core.recipes.stages import ALIGNMENT, BAGS, HISTORY, POLICY, RESIDUAL, WORLD_MODEL, Stages
+from world2act_core.recipes.study.cells import Context, Made
+from world2act_core.recipes.study.methods.shared import Shared
+from world2act_core.runs import Stage
+
+
+def post_trained(context: Context) -> Made:
+    """As the plan's recipe says."""
+    return _stage2(context, context.recipe)
+
+
+def decode_only(context: Context) -> Made:
+    """Without the contrast."""
+    return _stage2(context, _with(context.recipe, contrast=0.0))
+
+
+def contrast_only(context: Context) -> Made:
+    """The paper's Stage 2 (section 3.3): the contrastive loss over sequences alone, on rollouts alone."""
+    recipe = _with(context.recipe, decode=0.0, contrast=1.0, over="sequences", penalty=0.0)
+    return _stage2(context, replace(recipe, stage2_on_videos=False))
+
+
+def rollouts_only(context: Context) -> Made:
+    """Without the frames of the videos, which Stage 2 of the paper does not see either."""
+    return _stage2(context, replace(context.recipe, stage2_on_videos=False))
+
+
+def without_videos(context: Context) -> Made:
+    """With a world model that saw the demonstrations only: what the action-free videos are worth."""
+    shared = Shared(context)
+    learning = shared.learning
+    world_model = learning.world_model_of("world_model_of_demonstrations", learning.demonstrations)
+    stage1 = learning.stage1_of("stage1_of_demonstrations", world_model, videos=learning.demonstrations)
+    recipe = replace(context.recipe, stage2_on_videos=False)
+    work = Stages(recipe, context.pool)
+    work.stage2(context.stage, learning.demonstrations, learning.base, learning.videos, world_model, stage1)
+    return _made(shared, context, recipe, stage1)
+
+
+def fine_tuned(context: Context) -> Made:
+    """All weights of the base, trained with the same objective on the same starts and videos, in one round."""
+    shared, stage, recipe = Shared(context), context.stage, context.recipe
+    learning, work = shared.learning, shared.learning.work
+    base = learning.base.path(POLICY)
+    trainer = work.trainer(learning.demonstrations, learning.base, learning.world_model, learning.stage1)
+    bags, starts = stage.scratch / BAGS, recipe.starts(recipe.post_training)
+    attempts = work.attempts(bags, starts, "base", (0.0,), base=str(base), max_steps=recipe.rollout_steps)
+    record(context.pool, attempts, "rollouts")
+    data = trainer.post_training_set(work.folders_table([bags]))
+    if recipe.stage2_on_videos:
+        data = data.with_(trainer.post_training_set(work.table([learning.videos], with_actions=False)))
+    network, used = trainer.policy.network, trainer.residual.used
+    config = replace(recipe.stage2, steps=recipe.rounds * recipe.stage2.steps)
+    checkpoint = stage.scratch / "checkpoint.pt"
+    history = fine_tune(network, trainer.alignment, data, trainer.action_range, used, config, recipe.seed, checkpoint)
+    save_compact(stage.path(POLICY), network, trainer.policy.config, context.embodiment)
+    stage.starts = [start.id for start in starts]
+    return shared.made(f"compact:{stage.path(POLICY).resolve()}", cosine=history[-1]["cosine"])
+
+
+def imagination(context: Context) -> Made:
+    """What the adapter reads from the imagined latents, executed directly."""
+    shared = Shared(context)
+    world_model, stage1 = shared.learning.world_model, shared.learning.stage1
+    files = world_model.path(WORLD_MODEL).resolve(), stage1.path(ALIGNMENT).resolve()
+    return shared.made(f"imagination:{files[0]},{files[1]}", **stage1.metrics)
+
+
+def _with(recipe: Recipe, **stage2: Any) -> Recipe:
+    return replace(recipe, stage2=replace(recipe.stage2, **stage2))
+
+
+def _stage2(context: Context, recipe: Recipe) -> Made:
+    shared = Shared(context)
+    learning = shared.learning
+    read = learning.demonstrations, learning.base, learning.videos, learning.world_model, learning.stage1
+    Stages(recipe, context.pool).stage2(context.stage, *read)
+    return _made(shared, context, recipe, learning.stage1)
+
+
+def _made(shared: Shared, context: Context, recipe: Recipe, stage1: Stage) -> Made:
+    stage = context.stage
+    files = shared.learning.base.path(POLICY).resolve(), stage.path(RESIDUAL).resolve()
+    figures = {**{f"stage1_{name}": value for name, value in stage1.metrics.items()}, **stage.metrics}
+    return shared.made(f"post-trained:{files[0]},{files[1]}", **figures, checkpoints=_checkpoints(context, recipe))
+
+
+def _checkpoints(context: Context, recipe: Recipe) -> list[dict[str, float]]:
+    """Cosine after each round but the last, and the success of that policy in the rollouts of the next round, which
+    training recorded but never read."""
+    history = json.loads(context.stage.path(HISTORY).read_text())
+    points = []
+    for number in range(1, recipe.rounds):
+        step = number * recipe.stage2.steps
+        cosine = [entry["cosine"] for entry in history if entry["step"] <= step][-1]
+        bags = context.stage.scratch / f"round{number + 1}" / BAGS
+        success = [bool(episode.success) for episode in read_collection(bags, context.embodiment, recipe.cameras)]
+        points.append({"step": step, "cosine": cosine, "success": float(np.mean(success))})
+    return points

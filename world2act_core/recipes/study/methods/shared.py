@@ -1,0 +1,45 @@
+"""What the methods of a cell, or the cells of a task, have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from world2act_core.recipes.learning import Learning, MakeStage
+from world2act_core.recipes.study.cells import Context, Made
+from world2act_core.runs import Run, Stage
+
+
+class Shared:
+    """Makes the stages that a method asks for, where no other has made them before, and keeps account of their cost.
+
+    Demonstrations, videos, the base and its rollouts are the same for every seed and belong to the task's folder; world
+    model and adapters are trained anew with each seed and belong to the cell's.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._began = time.monotonic()
+        self._elsewhere = 0.0
+        self._stages: dict[Path, Stage] = {}
+        first = replace(context.recipe, seed=context.plan.seeds[0])
+        cell, task = self._maker(context.cell_folder), self._maker(context.task_folder)
+        self.learning = Learning(context.recipe, context.pool, cell, task, first)
+
+    def made(self, policy: str, **figures: Any) -> Made:
+        """The result, at the cost of this method (since it was last resumed) and of all that it has asked for."""
+        own = time.monotonic() - self._began - self._elsewhere
+        return Made(policy, (own + sum(stage.seconds for stage in self._stages.values())) / 60, figures)
+
+    def _maker(self, folder: Path) -> MakeStage:
+        def make(name: str, work: Callable[[Stage], None], **how: Any) -> Stage:
+            began = time.monotonic()
+            with Run(folder, wait=True) as run:
+                stage = run.stage(name, work, **how)
+            self._elsewhere += time.monotonic() - began
+            self._stages[stage.folder] = stage
+            return stage
+
+        return make

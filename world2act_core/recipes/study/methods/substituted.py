@@ -1,0 +1,63 @@
+"""What limits post-training: the truth in the place of one part at a time (ours).
+
+All four train the residual at the frames of the action-free videos, because there the truth is known: what really
+followed, and what was really done. ``at_videos`` is the reference that has no truth in it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import torch
+
+from world2act_core.recipes.stages import HISTORY, POLICY, RESIDUAL, post_training_set
+from world2act_core.recipes.study.cells import Context, Made
+from world2act_core.recipes.study.methods.shared import Shared
+from world2act_core.runs import Stage
+from world2act_core.world_model.chunk_latents import imagined_latents, real_latents
+
+
+def at_videos(context: Context) -> Made:
+    """Imagined latents, read by the adapter: Stage 2 at the frames of the videos and nowhere else."""
+    shared = Shared(context)
+    return _trained(context, shared, shared.learning.stage1)
+
+
+def true_latents(context: Context) -> Made:
+    """The latents that really followed in the place of the world model's."""
+    shared = Shared(context)
+    return _trained(context, shared, shared.learning.stage1, true_latents=True)
+
+
+def true_adapter(context: Context) -> Made:
+    """An adapter that was trained on the true actions of the videos, reading imagined latents."""
+    shared = Shared(context)
+    learning = shared.learning
+    stage1 = learning.stage1_of("stage1_of_true_actions", learning.world_model, labelled=learning.videos)
+    return _trained(context, shared, stage1)
+
+
+def true_actions(context: Context) -> Made:
+    """The actions that were really done as what the decode term asks for: what is left is the residual's own limit."""
+    shared = Shared(context)
+    return _trained(context, shared, shared.learning.stage1, true_actions=True)
+
+
+def _trained(
+    context: Context, shared: Shared, stage1: Stage, *, true_latents: bool = False, true_actions: bool = False
+) -> Made:
+    learning, stage = shared.learning, context.stage
+    table = learning.work.table([learning.videos])
+    trainer = learning.work.trainer(learning.demonstrations, learning.base, learning.world_model, stage1)
+    latents = (real_latents if true_latents else imagined_latents)(trainer.model, table)
+    data = post_training_set(table, trainer.policy, latents, trainer.alignment, imagined=not true_latents)
+    if true_actions:
+        data = replace(data, wanted=torch.from_numpy(table.actions))
+    history = trainer.train(data, stage.scratch)
+    shutil.copyfile(stage.scratch / RESIDUAL, stage.path(RESIDUAL))
+    stage.path(HISTORY).write_text(json.dumps(history))
+    files = learning.base.path(POLICY).resolve(), stage.path(RESIDUAL).resolve()
+    figures = {f"stage1_{name}": value for name, value in stage1.metrics.items()}
+    return shared.made(f"post-trained:{files[0]},{files[1]}", **figures, cosine=history[-1]["cosine"])
