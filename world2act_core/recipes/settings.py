@@ -7,6 +7,7 @@ from pathlib import Path
 
 from world2act_core.alignment.calibrate import CalibrationConfig
 from world2act_core.alignment.train import Stage1Config
+from world2act_core.baselines.pixels import IdmConfig
 from world2act_core.errors import World2ActError
 from world2act_core.policies.compact import CompactConfig
 from world2act_core.recipes.overrides import override, read_yaml
@@ -74,6 +75,7 @@ class Recipe:
     cloning: CompactConfig = field(
         default_factory=lambda: CompactConfig(encoder="patches", steps=3000, batch=128, weight_decay=1e-2)
     )
+    inverse_dynamics: IdmConfig = field(default_factory=IdmConfig)  # of the pixel-space baseline
     # Stage 2 imagines one chunk ahead of a real frame, so training need not look further; that keeps the demo short.
     world_model: CompactWorldModelConfig = field(default_factory=lambda: CompactWorldModelConfig(steps=500, unroll=1))
     stage1: Stage1Config = field(default_factory=Stage1Config)

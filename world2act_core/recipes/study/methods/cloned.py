@@ -8,7 +8,7 @@ import numpy as np
 
 from world2act_core.alignment.adapters import load_alignment
 from world2act_core.baselines.cloning import pseudo_labelled, successful
-from world2act_core.baselines.pixels import IdmConfig, dreamed, train_idm
+from world2act_core.baselines.pixels import dreamed, train_idm
 from world2act_core.episodes.chunks import ChunkTable, joined
 from world2act_core.policies.compact import CompactConfig, save_compact, train_compact
 from world2act_core.recipes.recording import read_collection
@@ -57,7 +57,7 @@ def pixels(context: Context) -> Made:
     demonstrations = work.table([learning.demonstrations])
     pairs = joined([demonstrations, work.table([learning.free_pairs])])
     checkpoint = context.stage.scratch / "inverse_dynamics.pt"
-    idm, _ = train_idm(pairs, IdmConfig(), context.recipe.seed, checkpoint)
+    idm, _ = train_idm(pairs, context.recipe.inverse_dynamics, context.recipe.seed, checkpoint)
     model = load_world_model(learning.world_model.path(WORLD_MODEL)).eval()
     videos = work.table([learning.videos], with_actions=False)
     length = round(len(videos) / len(videos.episode_ids))
