@@ -51,14 +51,22 @@ def run_pipeline(folder: Path, recipe: Recipe, announce: Callable[[str], None] =
 
 def _learn_and_evaluate(run: Run, recipe: Recipe, pool: WorkerPool) -> Stage:
     learning = Learning(recipe, pool, run.stage)
-    base, stage2 = learning.base, learning.stage2
-    learned = [learning.demonstrations, learning.videos, base, learning.free_pairs, learning.world_model,
-               learning.stage1, stage2]  # fmt: skip
+    learned = [
+        learning.demonstrations,
+        learning.videos,
+        learning.base,
+        learning.free_pairs,
+        learning.world_model,
+        learning.stage1,
+        learning.stage2,
+    ]
     instruction = reporting.instruction(learning.demonstrations, recipe)
     embodiment = learning.work.embodiment
     return run.stage(
         "evaluation",
-        lambda stage: evaluation_stage(stage, recipe, pool, base, stage2, learned, instruction, embodiment),
+        lambda stage: evaluation_stage(
+            stage, recipe, pool, learning.base, learning.stage2, learned, instruction, embodiment
+        ),
         config=stage_config(recipe, "evaluation"),
         inputs=learned,
         code=evaluation_code(evaluation_module),

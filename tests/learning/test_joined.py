@@ -1,0 +1,39 @@
+"""Tables put together: each chunk still lies between its own frames, in its own episode."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from tests.learning.scenes import square_table
+from world2act_core.episodes.chunks import joined
+from world2act_core.residual.train import PostTrainingSet
+
+
+def test_a_joined_table_shows_every_chunk_as_its_own_table_did() -> None:
+    parts = [square_table(3), square_table(5).select(np.arange(4, 9))]
+    whole = joined(parts)
+    assert len(whole) == sum(map(len, parts))
+    begin = 0
+    for part in parts:
+        rows = slice(begin, begin + len(part))
+        for name in ("before", "after", "previous"):
+            assert np.array_equal(whole.frames[getattr(whole, name)[rows]], part.frames[getattr(part, name)])
+        assert [whole.episode_ids[e] for e in whole.episode[rows]] == [part.episode_ids[e] for e in part.episode]
+        assert whole.prompts[rows] == part.prompts
+        assert np.array_equal(whole.actions[rows], part.actions)
+        begin += len(part)
+
+
+def test_rollouts_and_videos_never_count_as_one_episode() -> None:
+    def some(seed: int) -> PostTrainingSet:
+        draw = torch.Generator().manual_seed(seed)
+        shapes = ((4, 8, 8, 3), (4, 5), (4, 4, 7), (4, 32))
+        tensors = [torch.rand(shape, generator=draw) for shape in shapes]
+        return PostTrainingSet(*tensors, episode=torch.tensor([0, 0, 1, 1]), wanted=tensors[2] + 1)
+
+    one, other = some(0), some(1)
+    both = one.with_(other)
+    assert both.episode.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert torch.equal(both.base[4:], other.base) and torch.equal(both.target[:4], one.target)
+    assert both.wanted is not None and one.wanted is not None and torch.equal(both.wanted[:4], one.wanted)

@@ -1,0 +1,60 @@
+"""Every method that a plan may name, for real but with next to no learning: it makes a policy that can be tried."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from world2act_core.recipes.study.cells import run_cell
+from world2act_core.recipes.study.methods import METHODS
+from world2act_core.recipes.study.plan import read_plan
+from world2act_core.runs.stage import read_stage
+from world2act_core.simulators.workers import WorkerPool
+
+pytestmark = [pytest.mark.slow, pytest.mark.libero, pytest.mark.timeout(1200)]
+
+PLAN = f"""
+name: all methods
+tasks: [libero_goal/8]
+held_out: {{first: 35, last: 49, count: 1, seed: 50000, jitter_cm: 3}}
+max_steps: 8
+methods: [{", ".join(METHODS)}]
+shifted_methods: []
+recipe:
+  workers: 1
+  torch_threads: 1
+  demonstrations: {{count: 6}}
+  videos: {{count: 6}}
+  free_pairs: {{count: 12}}
+  post_training: {{count: 2}}
+  pair_steps: 24
+  rollout_steps: 24
+  rounds: 2
+  stage2_on_videos: true
+  base: {{steps: 20}}
+  cloning: {{steps: 20}}
+  inverse_dynamics: {{steps: 20, width: 8}}
+  world_model: {{width: 16, steps: 20, batch: 8}}
+  stage1: {{steps: 20}}
+  calibration: {{steps: 20}}
+  stage2: {{steps: 20, batch: 32}}
+  residual: {{encoder: patches}}
+"""
+
+
+def test_every_method_makes_a_policy_and_what_they_share_is_made_once(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text(PLAN)
+    plan = read_plan(path)
+    said: list[str] = []
+    with WorkerPool(1) as pool:
+        record = run_cell(plan, plan.cells[0], tmp_path / "out", pool, METHODS, announce=said.append)
+    assert set(record.methods) == set(METHODS)
+    made_by = {name: record.methods[name].minutes for name in METHODS}
+    assert made_by["post_trained"] > made_by["base"] > 0, "what a method costs counts what it stands on"
+    assert "checkpoints" in record.methods["post_trained"].figures
+    shared = tmp_path / "out" / "tasks" / "libero_goal_8"
+    assert {path.parent.name for path in shared.glob("*/manifest.json")} == {
+        "demonstrations", "videos", "base", "free_pairs"}  # fmt: skip
+    assert read_stage(shared / "videos").starts, "the evaluation must know which starts were seen"
