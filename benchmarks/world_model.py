@@ -23,6 +23,7 @@ from world2act_core.embodiment import load_embodiment
 from world2act_core.episodes import read_bag
 from world2act_core.episodes.chunks import ChunkTable, chunk_table
 from world2act_core.episodes.writer import write_whole_bag
+from world2act_core.networks import codec
 from world2act_core.runs import Run, Stage
 from world2act_core.simulators.demonstrators.deliveries import DELIVERIES
 from world2act_core.simulators.demonstrators.library import demonstrator
@@ -32,7 +33,7 @@ from world2act_core.simulators.starts import Start
 from world2act_core.simulators.workers import WorkerContext, WorkerPool
 from world2act_core.skills.build import DATASET, BuildSettings, build_skills
 from world2act_core.types import Episode
-from world2act_core.world_model import codec, compact
+from world2act_core.world_model import compact
 from world2act_core.world_model.compact import (
     CompactWorldModel,
     CompactWorldModelConfig,

@@ -28,9 +28,9 @@ def test_a_joined_table_shows_every_chunk_as_its_own_table_did() -> None:
 def test_rollouts_and_videos_never_count_as_one_episode() -> None:
     def some(seed: int) -> PostTrainingSet:
         draw = torch.Generator().manual_seed(seed)
-        shapes = ((4, 8, 8, 3), (4, 5), (4, 4, 7), (4, 32))
-        tensors = [torch.rand(shape, generator=draw) for shape in shapes]
-        return PostTrainingSet(*tensors, episode=torch.tensor([0, 0, 1, 1]), wanted=tensors[2] + 1)
+        frames, proprio, base, target = (torch.rand(shape, generator=draw)
+                                         for shape in ((4, 8, 8, 3), (4, 5), (4, 4, 7), (4, 32)))  # fmt: skip
+        return PostTrainingSet(frames, proprio, base, target, torch.tensor([0, 0, 1, 1]), wanted=base + 1)
 
     one, other = some(0), some(1)
     both = one.with_(other)

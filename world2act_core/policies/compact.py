@@ -6,6 +6,7 @@ demo; its weakness comes from having seen few demonstrations, not from sabotage.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -153,8 +154,12 @@ def load_compact(path: Path, embodiment: Embodiment) -> CompactPolicy:
 
     Raises:
         ContractError: it was trained for another embodiment.
+        RunError: the file is not a compact policy.
     """
-    saved = torch.load(path, weights_only=True)
+    try:
+        saved = torch.load(path, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as problem:
+        raise RunError(f"{path} is no compact policy: name the policy.pt that training wrote") from problem
     if saved["embodiment"] != embodiment.name:
         raise ContractError(f"{path} was trained for embodiment {saved['embodiment']}, not for {embodiment.name}")
     config = config_from(saved["config"])

@@ -13,7 +13,6 @@ from world2act_core.episodes import chunks
 from world2act_core.networks import blocks, codec, eyes
 from world2act_core.policies import compact as compact_policy
 from world2act_core.recipes import recording, stages
-from world2act_core.recipes.settings import Recipe
 from world2act_core.recipes.stages import Stages, stage_config
 from world2act_core.residual import network as residual_network
 from world2act_core.residual import policy as residual_policy
@@ -21,7 +20,6 @@ from world2act_core.residual import train as residual_train
 from world2act_core.runs import Stage, training
 from world2act_core.simulators import control, libero, privileged, rendering, rollout, starts
 from world2act_core.simulators.demonstrators import deliveries, grips, pick_and_place, script
-from world2act_core.simulators.workers import WorkerPool
 from world2act_core.world_model import chunk_latents
 from world2act_core.world_model import compact as compact_world_model
 
@@ -44,20 +42,15 @@ class Learning:
     """The stages of one recipe.
 
     Args:
-        make: of everything that is trained anew with each seed.
-        shared, shared_recipe: of what seeds have in common: demonstrations, videos, the base and its rollouts.
+        work, make: of everything that is trained anew with each seed.
+        shared_work, shared: of what seeds have in common: demonstrations, videos, the base and its rollouts.
     """
 
     def __init__(
-        self,
-        recipe: Recipe,
-        pool: WorkerPool,
-        make: MakeStage,
-        shared: MakeStage | None = None,
-        shared_recipe: Recipe | None = None,
+        self, work: Stages, make: MakeStage, shared_work: Stages | None = None, shared: MakeStage | None = None
     ) -> None:
-        self.recipe, self.shared_recipe = recipe, shared_recipe or recipe
-        self.work, self.shared_work = Stages(recipe, pool), Stages(self.shared_recipe, pool)
+        self.work, self.shared_work = work, shared_work or work
+        self.recipe, self.shared_recipe = work.recipe, self.shared_work.recipe
         self._make, self._shared = make, shared or make
 
     @cached_property

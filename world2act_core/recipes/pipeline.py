@@ -17,7 +17,7 @@ from world2act_core.recipes.evaluation import RESULTS, evaluation_stage
 from world2act_core.recipes.learning import Learning, evaluation_code
 from world2act_core.recipes.overrides import as_json
 from world2act_core.recipes.settings import Recipe
-from world2act_core.recipes.stages import scene, stage_config
+from world2act_core.recipes.stages import Stages, scene, stage_config
 from world2act_core.residual import policy as residual_policy
 from world2act_core.runs import Run, Stage
 from world2act_core.simulators.workers import WorkerPool
@@ -50,7 +50,7 @@ def run_pipeline(folder: Path, recipe: Recipe, announce: Callable[[str], None] =
 
 
 def _learn_and_evaluate(run: Run, recipe: Recipe, pool: WorkerPool) -> Stage:
-    learning = Learning(recipe, pool, run.stage)
+    learning = Learning(Stages(recipe, pool), run.stage)
     learned = [
         learning.demonstrations,
         learning.videos,

@@ -155,6 +155,16 @@ class Stages:
         stage.starts = [start.id for start in starts]
         _finish(stage, history, {"chunks": len(data), "cosine": history[-1]["cosine"]})
 
+    def stage2_of_logs(
+        self, stage: Stage, demonstrations: Stage, base: Stage, logged: Stage, world_model: Stage, stage1: Stage
+    ) -> None:
+        """Stage 2 without a simulator: the base is asked what it would do at every chunk of logged episodes."""
+        trainer = self.trainer(demonstrations, base, world_model, stage1)
+        data = trainer.post_training_set(self.table([logged], with_actions=False))
+        history = trainer.train(data, stage.scratch)
+        shutil.copyfile(stage.scratch / RESIDUAL, stage.path(RESIDUAL))
+        _finish(stage, history, {"chunks": len(data), "cosine": history[-1]["cosine"]})
+
     def trainer(self, demonstrations: Stage, base: Stage, world_model: Stage, stage1: Stage) -> Trainer:
         """Stage 2's residual, before its first step, with all that it learns from."""
         alignment, model = load_alignment(stage1.path(ALIGNMENT)), load_world_model(world_model.path(WORLD_MODEL))

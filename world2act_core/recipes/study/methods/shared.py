@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from world2act_core.recipes.learning import Learning, MakeStage
+from world2act_core.recipes.stages import Stages
 from world2act_core.recipes.study.cells import Context, Made
 from world2act_core.runs import Run, Stage
 
@@ -25,8 +26,9 @@ class Shared:
         self._elsewhere = 0.0
         self._stages: dict[Path, Stage] = {}
         first = replace(context.recipe, seed=context.plan.seeds[0])
-        cell, task = self._maker(context.cell_folder), self._maker(context.task_folder)
-        self.learning = Learning(context.recipe, context.pool, cell, task, first)
+        cell, task = Stages(context.recipe, context.pool), Stages(first, context.pool)
+        make = self._maker
+        self.learning = Learning(cell, make(context.cell_folder), task, make(context.task_folder))
 
     def made(self, policy: str, **figures: Any) -> Made:
         """The result, at the cost of this method (since it was last resumed) and of all that it has asked for."""

@@ -1,0 +1,112 @@
+"""``world2act post-train``: from bags of a toy world to a policy, without a simulator."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.cli.test_wm import recorded, write
+from tests.learning.scenes import EMBODIMENT
+from world2act_core.cli import USAGE_ERROR, main
+from world2act_core.policies.address import open_policy
+from world2act_core.types import Episode, Observation
+
+RECIPE = """
+base: {steps: 15, width: 8, features: 8}
+world_model: {width: 8, steps: 8, batch: 8}
+stage1: {steps: 15, length: 4}
+calibration: {steps: 5}
+stage2: {steps: 15, batch: 16}
+torch_threads: 1
+"""
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six demonstrations, twelve episodes of the base at work, six videos without actions."""
+    folder = tmp_path_factory.mktemp("logs")
+    (folder / "recipe.yaml").write_text(RECIPE)
+    write(folder / "demonstrations", *(recorded(index) for index in range(6)))
+    write(folder / "logged", *(recorded(index) for index in range(20, 32)))
+    write(folder / "videos", *(recorded(index).without_actions() for index in range(40, 46)))
+    return folder
+
+
+def command(logs: Path, out: Path, *more: str) -> list[str]:
+    named = [word for name in ("demonstrations", "logged", "videos") for word in (f"--{name}", str(logs / name))]
+    return ["post-train", *named, "--recipe", str(logs / "recipe.yaml"), "--out", str(out), *more]
+
+
+@pytest.fixture(scope="module")
+def trained(logs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("run")
+    assert main(command(logs, out)) == 0
+    return out
+
+
+def seen(episode: Episode) -> Observation:
+    return Observation(
+        0.0, {name: v[0] for name, v in episode.images.items()}, {n: v[0] for n, v in episode.state.items()}
+    )
+
+
+def test_the_run_acts_as_base_and_as_post_trained_policy_which_differ(trained: Path) -> None:
+    observation = seen(recorded(50))
+    base, post = (
+        open_policy(f"run:{trained}{part}", EMBODIMENT).act(observation, "push right").actions for part in ("#base", "")
+    )
+    EMBODIMENT.check_chunk(open_policy(f"run:{trained}", EMBODIMENT).act(observation, "push right"))
+    assert not np.array_equal(base, post)
+
+
+def test_each_stage_says_what_it_has_read(trained: Path) -> None:
+    metrics = {name: json.loads((trained / name / "manifest.json").read_text())["metrics"]
+               for name in ("demonstrations", "logged", "videos", "stage2")}  # fmt: skip
+    assert metrics["demonstrations"] == {"episodes": 6, "with_actions": 6, "chunks": 36}
+    assert metrics["logged"] == {"episodes": 12, "with_actions": 12, "chunks": 72}
+    assert metrics["videos"]["episodes"] == 12, "the demonstrations show the skill too"
+    assert metrics["stage2"]["chunks"] == 72
+
+
+def test_what_is_done_is_not_done_again_and_a_new_log_is_learned_from(
+    trained: Path, logs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (trained / "stage2" / "residual.pt").stat().st_mtime_ns
+    assert main(command(logs, trained)) == 0
+    assert (trained / "stage2" / "residual.pt").stat().st_mtime_ns == before
+    assert f"policy: run:{trained}" in capsys.readouterr().out
+
+
+def test_a_given_base_is_kept_bit_for_bit(trained: Path, logs: Path, tmp_path: Path) -> None:
+    given = trained / "base" / "policy.pt"
+    assert main(command(logs, tmp_path, "--base", str(given), "--seed", "1")) == 0
+    assert (tmp_path / "base" / "policy.pt").read_bytes() == given.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            ["--logged", "videos"],
+            "6 demonstrations and 0 logged episodes have actions: post-training needs at least 15",
+        ),
+        (["--demonstrations", "videos"], "no demonstration has actions"),
+        (["--logged", "nowhere"], "there is nothing at"),
+        (["--cameras", "behind"], "libero_panda has no camera behind: it has"),
+        (["--base", "recipe.yaml"], "is no compact policy"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_refused_in_one_sentence(
+    change: list[str], said: str, logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, value = change
+    value = value if name == "--cameras" else str(logs / value)
+    assert main(command(logs, tmp_path, name, value)) == USAGE_ERROR
+    error = capsys.readouterr().err
+    assert said in error.replace("\n", " "), error
+    assert "Traceback" not in error

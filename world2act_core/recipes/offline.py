@@ -1,0 +1,193 @@
+"""Post-training from logged episodes alone: no simulator, no robot. ``world2act post-train``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from world2act_core.embodiment import load_embodiment
+from world2act_core.episodes.chunks import ChunkTable, chunk_table
+from world2act_core.episodes.reader import BagReport
+from world2act_core.episodes.sources import find_sources, iterate_source
+from world2act_core.errors import World2ActError
+from world2act_core.policies.compact import open_compact_policy
+from world2act_core.recipes.learning import Learning
+from world2act_core.recipes.settings import Recipe
+from world2act_core.recipes.stages import POLICY, Stages, stage_config
+from world2act_core.runs import Run, Stage
+from world2act_core.runs.stage import file_digest
+from world2act_core.types import Episode
+from world2act_core.world_model.videos import cameras_of, digest_of
+
+SOURCES = "sources.json"
+LEAST_LABELLED = 15
+"""Episodes with actions: a tenth of them is kept for measuring, and must not be one alone."""
+
+READS_LITTLE = 0.5
+"""Share of the actions' variance. Trials below it ended worse than their base (docs/post-training-trials.md)."""
+
+
+@dataclass(frozen=True)
+class Logs:
+    """What was logged: bags, HDF5 files, LeRobot data sets, or folders of them.
+
+    Attributes:
+        demonstrations: with actions; what the base is cloned from, and what says which action dimensions are used.
+        logged: the base at work, with the actions that were executed, successful or not.
+        videos: without actions, or with actions that are not read.
+        base: file of a compact base policy; None clones one from the demonstrations.
+    """
+
+    demonstrations: tuple[Path, ...]
+    logged: tuple[Path, ...]
+    videos: tuple[Path, ...] = ()
+    base: Path | None = None
+
+
+class LoggedStages(Stages):
+    """The work of the stages on sources that lie where they were logged: a stage holds their names and hashes."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe, self.embodiment = recipe, load_embodiment(recipe.embodiment)
+
+    def note(self, stage: Stage, inputs: Sequence[Path]) -> None:
+        """Seal what the inputs are called; their contents are in the stage's configuration."""
+        stage.path(SOURCES).write_text(json.dumps([str(source.resolve()) for source in find_sources(inputs)]))
+        table = self.table([stage])
+        labelled = [
+            name for number, name in enumerate(table.episode_ids) if table.labelled[table.episode == number].any()
+        ]
+        stage.metrics = {"episodes": len(table.episode_ids), "with_actions": len(labelled), "chunks": len(table)}
+
+    def table(self, stages: list[Stage], *, with_actions: bool = True) -> ChunkTable:
+        config = self.recipe.base
+        episodes = (self._as_learned(episode, with_actions) for stage in stages for episode in self._episodes(stage))
+        return chunk_table(episodes, self.embodiment, self.recipe.cameras, config.streams, config.image_size)
+
+    def _episodes(self, stage: Stage) -> Iterator[Episode]:
+        """What a recording lost is left out, as everywhere; episodes shorter than a chunk too."""
+        m, cameras = self.embodiment.chunk_length, self.recipe.cameras
+        for source in json.loads(stage.path(SOURCES).read_text()):
+            for episode in iterate_source(source, self.embodiment, cameras, frame_every=m, report=BagReport()):
+                if episode.images and any(True for _ in episode.chunk_starts(m)):
+                    yield episode
+
+    def _as_learned(self, episode: Episode, with_actions: bool) -> Episode:
+        seen = episode if with_actions else episode.without_actions()
+        return replace(seen, skills=()) if self.recipe.clips == "tasks" else seen
+
+
+class OfflineLearning(Learning):
+    """The stages of learning, on logs."""
+
+    def __init__(self, recipe: Recipe, run: Run, logs: Logs) -> None:
+        self.logged_work, self.run, self.logs = LoggedStages(recipe), run, logs
+        super().__init__(self.logged_work, run.stage)
+
+    def _noted(self, name: str, inputs: Sequence[Path]) -> Stage:
+        config = {**stage_config(self.recipe, "clips"), "inputs_sha256": digest_of(inputs)}
+        return self.run.stage(name, lambda stage: self.logged_work.note(stage, inputs), config=config)
+
+    @cached_property
+    def demonstrations(self) -> Stage:
+        return self._noted("demonstrations", self.logs.demonstrations)
+
+    @cached_property
+    def free_pairs(self) -> Stage:
+        return self._noted("logged", self.logs.logged)
+
+    @cached_property
+    def videos(self) -> Stage:
+        """All that shows the skill being carried out."""
+        return self._noted("videos", (*self.logs.videos, *self.logs.demonstrations))
+
+    @cached_property
+    def base(self) -> Stage:
+        given = self.logs.base
+        if given is None:
+            return super().base
+        policy = open_compact_policy(str(given), self.work.embodiment)
+        if policy.config.cameras != self.recipe.cameras:
+            raise World2ActError(
+                f"{given} sees the cameras {', '.join(policy.config.cameras)}, but post-training was to see "
+                f"{', '.join(self.recipe.cameras)}: pass --cameras {' '.join(policy.config.cameras)}"
+            )
+        config = {"base_sha256": file_digest(given)}
+        return self.run.stage("base", lambda stage: _copy(given, stage.path(POLICY)), config=config)
+
+    @cached_property
+    def stage2(self) -> Stage:
+        read = [self.demonstrations, self.base, self.free_pairs, self.world_model, self.stage1]
+        names = ("stage2", "residual", "clips", "used_spread")
+        return self.run.stage(
+            "stage2",
+            lambda stage: self.logged_work.stage2_of_logs(stage, *read),
+            config=stage_config(self.recipe, *names),
+            inputs=read,
+        )
+
+
+def post_train(
+    logs: Logs,
+    folder: Path,
+    recipe: Recipe,
+    cameras: Sequence[str] | None = None,
+    announce: Callable[[str], None] = print,
+) -> dict[str, Stage]:
+    """Run or resume post-training on logs in a run folder, which ``run:FOLDER`` opens; returns its stages by name.
+
+    Raises:
+        World2ActError: nothing usable in the logs, unknown cameras, too few episodes with actions, or another base.
+    """
+    robot = load_embodiment(recipe.embodiment)
+    seen_by = tuple(cameras) if cameras else cameras_of(logs.demonstrations, robot)
+    unknown = [name for name in seen_by if name not in robot.cameras]
+    if unknown:
+        known = ", ".join(robot.cameras)
+        raise World2ActError(f"{robot.name} has no camera {', '.join(unknown)}: it has {known}")
+    recipe = replace(recipe, cameras=seen_by, base=replace(recipe.base, cameras=seen_by))
+    torch.set_num_threads(recipe.torch_threads)
+    with Run(folder, announce) as run:
+        learning = OfflineLearning(recipe, run, logs)
+        _check(learning)
+        made = [learning.demonstrations, learning.free_pairs, learning.videos, learning.base, learning.world_model,
+                learning.stage1, learning.stage2]  # fmt: skip
+    return {stage.name: stage for stage in made}
+
+
+def _check(learning: OfflineLearning) -> None:
+    demonstrations, logged = (stage.metrics["with_actions"] for stage in (learning.demonstrations, learning.free_pairs))
+    if not demonstrations:
+        raise World2ActError("no demonstration has actions: record them with the commands that were executed")
+    if demonstrations + logged < LEAST_LABELLED:
+        raise World2ActError(
+            f"{demonstrations} demonstrations and {logged} logged episodes have actions: post-training needs at least "
+            f"{LEAST_LABELLED} together, a tenth of which it keeps for measuring; log more of the base at work"
+        )
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+
+
+def summary(stages: dict[str, Stage], folder: Path) -> str:
+    """What was learned from what, and what to do with it."""
+    one, two = stages["stage1"].metrics, stages["stage2"].metrics
+    counts = ", ".join(
+        f"{stages[name].metrics['episodes']} {said}"
+        for name, said in (("demonstrations", "demonstrations"), ("logged", "logged episodes"), ("videos", "videos"))
+    )
+    read = f"actions read from held-out video: R² {one['r2']:.2f}, retrieval {one['retrieval']:.2f}"
+    if one["r2"] < READS_LITTLE:
+        read += "; that is little, so Stage 2 had little to learn from: log more, or move more"
+    return (
+        f"{counts}\n{read}\n"
+        f"residual: {two['chunks']} chunks, cosine {two['cosine']:.2f} (no measure of success: try it)\n"
+        f"policy: run:{folder}   base: run:{folder}#base"
+    )
