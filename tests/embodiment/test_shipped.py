@@ -12,8 +12,8 @@ from world2act_core.errors import ContractError
 from world2act_core.types import ActionChunk
 
 
-def test_two_robots_are_shipped() -> None:
-    assert {"franka_fr3", "libero_panda"} <= set(shipped_embodiments())
+def test_two_robots_and_their_simulated_kin_are_shipped() -> None:
+    assert {"franka_fr3", "libero_panda", "panda_omron", "ur5e"} <= set(shipped_embodiments())
 
 
 @pytest.mark.parametrize("name", shipped_embodiments())
@@ -37,6 +37,14 @@ def test_fr3_limits_are_the_makers() -> None:
     np.testing.assert_allclose(joints.velocity, [2.62, 2.62, 2.62, 2.62, 5.26, 4.18, 5.26], rtol=1e-6)
 
 
+def test_ur5e_limits_are_the_makers() -> None:
+    """UR5e technical specifications: +-360 degrees, 180 degrees/s; the elbow folds into the arm beyond half a turn."""
+    joints = load_embodiment("ur5e").limits.joints
+    np.testing.assert_allclose(np.degrees(joints.upper), [360, 360, 180, 360, 360, 360], atol=0.01)
+    np.testing.assert_allclose(joints.lower, -joints.upper)
+    np.testing.assert_allclose(np.degrees(joints.velocity), [180] * 6, atol=0.01)
+
+
 def test_libero_panda_follows_the_published_protocol() -> None:
     """20 Hz OSC_POSE, 5 cm and 0.5 rad a step at full deflection, -1 opens the gripper."""
     panda = load_embodiment("libero_panda")
@@ -52,6 +60,7 @@ def test_libero_panda_follows_the_published_protocol() -> None:
         ("libero_panda", {"agentview": (0, 0), "wrist": (0, 1)}),
         ("panda_omron", {"agentview_left": (0, 0), "agentview_right": (0, 1), "wrist": (1, 0)}),
         ("franka_fr3", {"agentview": (0, 0), "wrist": (1, 0)}),
+        ("ur5e", {"agentview": (0, 0), "wrist": (1, 0)}),
     ],
 )
 def test_views_are_tiled_as_in_the_paper(name: str, tiles: dict[str, tuple[int, int]]) -> None:

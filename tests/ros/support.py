@@ -14,7 +14,7 @@ import numpy as np
 
 from world2act_core.embodiment import Embodiment
 from world2act_core.episodes import compose
-from world2act_core.runtime.graph import Graph, NodeSpec, dds_environment
+from world2act_core.runtime.graphs import Graph, NodeSpec, dds_environment
 from world2act_core.runtime.processes import GraphProcesses
 from world2act_core.types import Episode
 

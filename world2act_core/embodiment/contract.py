@@ -6,7 +6,7 @@ contradicts itself is refused with one sentence naming file, key and value.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from world2act_core.embodiment.checked import Checked, read_checked
+from world2act_core.embodiment.output import Output, parse_output
 from world2act_core.errors import ContractError
 from world2act_core.types import ActionChunk, Array
 
@@ -122,6 +123,7 @@ class Embodiment:
     gripper: Gripper
     limits: Limits
     file: str
+    output: Output = field(default_factory=Output)
 
     @cached_property
     def step_s(self) -> float:
@@ -175,6 +177,8 @@ def _parse(raw: Checked) -> Embodiment:
     cameras = _cameras(raw.section("cameras"))
     state = {name: _stream(name, entry) for name, entry in raw.section("state").items()}
     action = _action(raw.section("action"))
+    gripper = _gripper(raw.section("gripper"), action)
+    output = parse_output(raw.section("output"), action, gripper.index, state) if "output" in raw else Output()
     embodiment = Embodiment(
         name=raw.text("name"),
         description=raw.text("description"),
@@ -184,9 +188,10 @@ def _parse(raw: Checked) -> Embodiment:
         cameras=cameras,
         state=state,
         action=action,
-        gripper=_gripper(raw.section("gripper"), action),
+        gripper=gripper,
         limits=_limits(raw.section("limits"), state),
         file=raw.file,
+        output=output,
     )
     raw.no_other_keys()
     return embodiment

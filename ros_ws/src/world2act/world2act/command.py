@@ -1,10 +1,12 @@
-"""Node ``command``: action chunks → one ArmCommand a control step, in a process of its own.
+"""Node ``command``: action chunks → one command a control step, in a process of its own.
 
-Subscribes: skill_prompt, action_chunk, the embodiment's first state topic. Publishes: the embodiment's action topic.
+Subscribes: skill_prompt, action_chunk, the embodiment's state topics that a command needs. Publishes: ArmCommand on the
+embodiment's action topic, which says what was done and why, and what the contract's ``output`` names for the arm.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 import time
@@ -24,12 +26,14 @@ from world2act.node import (
     message_class,
     run_node,
 )
+from world2act.outputs import OutputPublisher
 from world2act.topics import state_topics
 from world2act_core.episodes import compose, fields
 from world2act_core.episodes.messages import ACTION_CHUNK_TOPIC, SKILL_PROMPT_TOPIC
 from world2act_core.runtime.chunks import Track
 from world2act_core.runtime.commander import Answer, Arrival, LockstepCommander, WallCommander
 from world2act_core.runtime.deadline import DeadlineThread
+from world2act_core.runtime.outputs import MeasuredState, OutputConverter
 from world2act_core.types import ActionChunk
 from world2act_interfaces.msg import ActionChunk as ActionChunkMessage
 from world2act_interfaces.msg import ArmCommand, SkillPrompt
@@ -54,8 +58,11 @@ class CommandNode(World2ActNode):
 
     def configure(self) -> None:
         self._publisher = self.speak(ArmCommand, self._embodiment.action.topic, COMMAND_OFFERED)
+        self._outputs = OutputPublisher(self, self._embodiment)
 
     def activate(self) -> None:
+        self._measured = MeasuredState(self._embodiment, self._state_timeout_s)
+        self._converter = OutputConverter(self._embodiment, self._measured)
         if self._clock_kind == "wall":
             self._wall: WallCommander | None = WallCommander(self._embodiment, self._state_timeout_s, self._max_age_s)
             self._commander: Any = self._wall
@@ -64,8 +71,12 @@ class CommandNode(World2ActNode):
             self.every(0.1, self._poll)
         self.listen(SkillPrompt, SKILL_PROMPT_TOPIC, self._on_prompt, LATCHED)
         self.listen(ActionChunkMessage, ACTION_CHUNK_TOPIC, self._on_chunk, COMMAND)
-        topic, kind = next(iter(state_topics(self._embodiment).items()))
-        self.listen(message_class(kind), topic, self._on_state, STATE_READER)
+        topics = state_topics(self._embodiment)
+        self._clock_stream = next(iter(self._embodiment.state))  # its messages say when the arm was last heard of
+        needed = {self._embodiment.state[name].topic for name in (self._clock_stream, *self._converter.streams)}
+        for topic in needed:
+            callback = functools.partial(self._on_state, topic)
+            self.listen(message_class(topics[topic]), topic, callback, STATE_READER)
         if self._wall is not None:
             self._thread = DeadlineThread(self._embodiment.step_s, self._tick)
             self._thread.start()
@@ -85,10 +96,11 @@ class CommandNode(World2ActNode):
             self._commander.on_chunk(arrival(message))
         self._poll()
 
-    def _on_state(self, message: Any) -> None:
+    def _on_state(self, topic: str, message: Any) -> None:
         with self._lock:
-            self._state_stamp = message.header.stamp
-            self._commander.on_state(fields.stamp_s(message.header.stamp), time.monotonic())
+            if self._clock_stream in self._measured.update(topic, message, time.monotonic()):
+                self._state_stamp = message.header.stamp
+                self._commander.on_state(fields.stamp_s(message.header.stamp), time.monotonic())
         self._poll()
 
     def _poll(self) -> None:
@@ -108,7 +120,9 @@ class CommandNode(World2ActNode):
         self._publish(answer, now_ns)
 
     def _publish(self, answer: Answer, stamp_ns: int) -> None:
-        command = answer.command
+        with self._lock:
+            command, outgoing = self._converter.convert(answer.command, time.monotonic())
+        self._outputs.send(outgoing, stamp_ns)
         missed = self._thread.missed if self._thread else 0
         if isinstance(command, Track):
             message = compose.track_command(command.values, stamp_ns, command.chunk, command.step, make=make)

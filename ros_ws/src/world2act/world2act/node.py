@@ -110,7 +110,7 @@ class World2ActNode(LifecycleNode):
             descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
         # rclpy takes an empty list for bytes: an empty text stands for "no entries".
         value = self.declare_parameter(name, default if default != [] else [""], descriptor).value
-        return [entry for entry in value if entry] if isinstance(default, list) else value
+        return [entry for entry in value or [] if entry] if isinstance(default, list) else value
 
     def embodiment_parameter(self) -> Embodiment:
         """The parameter ``robot``: name or file of the embodiment contract."""

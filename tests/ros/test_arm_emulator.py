@@ -1,0 +1,190 @@
+"""The graph of a real arm with the emulator where the arm would be: it moves as told, holds when nobody tells it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from sensor_msgs.msg import Image, JointState
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from tests.ros.support import running, single
+from world2act.node import COMMAND_OFFERED, RECORD, RECORD_SENSOR
+from world2act_core.embodiment import Embodiment, load_embodiment
+from world2act_core.episodes import BagWriter
+from world2act_core.episodes.fields import joint_values
+from world2act_core.runtime.graphs import Graph, describe
+from world2act_core.types import Array, Episode
+from world2act_interfaces.msg import ArmCommand
+
+HOME = np.array([0, -np.pi / 4, 0, -3 * np.pi / 4, 0, np.pi / 2, np.pi / 4])
+REACH = np.array([0.3, 0.2, -0.2, 0.3, 0.2, -0.3, 0.4])
+
+pytestmark = [pytest.mark.libero]
+
+
+def bag_of(path: Path, embodiment: Embodiment, actions: Array) -> Path:
+    """A bag whose one episode holds these actions ``(T, A)`` and no images, so that nothing need be rendered."""
+    steps = len(actions)
+    episode = Episode(
+        episode_id="made",
+        task="reach",
+        embodiment=embodiment.name,
+        stamps=np.arange(steps + 1) * embodiment.step_s,
+        state={name: np.full((steps + 1, s.size), 0.1, np.float32) for name, s in embodiment.state.items()},
+        actions=actions.astype(np.float32),
+        frame_steps=np.zeros(0, np.int64),
+        images={},
+    )
+    with BagWriter(path, embodiment) as writer:
+        writer.write_episode(episode)
+    return path
+
+
+@pytest.fixture
+def fr3_by_joints(tmp_path: Path) -> Path:
+    """The FR3 with a policy of joint positions, straight into the trajectory controller."""
+    contract = yaml.safe_load((Path(load_embodiment.__code__.co_filename).parent / "files/franka_fr3.yaml").read_text())
+    joints, limits = contract["state"]["joint_positions"]["joints"], contract["limits"]["joint_positions"]
+    contract["name"], contract["max_skew_s"] = "fr3_by_joints", 0.045
+    contract["action"] = {
+        "topic": "arm_command", "kind": "joint_positions", "names": [*joints, "gripper"],
+        "units": ["rad"] * 7 + ["normalised"], "scale": [1] * 8,
+        "low": [*limits["lower"], -1], "high": [*limits["upper"], 1],
+    }  # fmt: skip
+    contract["output"] = {
+        **contract["output"], "kind": "joint_trajectory", "topic": "fr3_arm_controller/joint_trajectory",
+        "time_from_start_s": 1.0,  # a machine that runs tests may be this late, and a late point is refused
+    }  # fmt: skip
+    del contract["output"]["frame_id"]
+    file = tmp_path / "fr3_by_joints.yaml"
+    file.write_text(yaml.safe_dump(contract))
+    return file
+
+
+def emulated(tmp_path: Path, embodiment: str, bag: Path, **arguments: str) -> Graph:
+    """``real_arm robot:=emulator`` whose joint states come in another order in every message."""
+    parameters = {"/**/arm_emulator": {"ros__parameters": {"permute_joints": True}}}
+    (tmp_path / "parameters.yaml").write_text(yaml.safe_dump(parameters))
+    given = {"robot": "emulator", "embodiment": embodiment, "policy": f"replay:{bag}", "task": "reach"}
+    return describe("real_arm").build({**given, "params_file": str(tmp_path / "parameters.yaml"), **arguments})
+
+
+class Watch:
+    """Listens to the emulated arm."""
+
+    def __init__(self, probe: Any, embodiment: Embodiment) -> None:
+        self._probe, self._joints = probe, embodiment.state["joint_positions"].joints
+        probe.listen(JointState, "joint_states", RECORD_SENSOR)
+        probe.listen(ArmCommand, "arm_command", RECORD)
+        self.states: list[JointState] = probe.heard["joint_states"]
+        self.commands: list[ArmCommand] = probe.heard["arm_command"]
+
+    def joints(self) -> Array:
+        return joint_values(self.states[-1], self._joints)
+
+    def start(self) -> None:
+        self._probe.wait_ready("skill_prompter", 60)
+        client = self._probe.node.create_client(Trigger, "skill_prompter/start")
+        assert self._probe.wait_for_reply(client, Trigger.Request(), 20).success
+
+    def tracked(self) -> int:
+        return sum(command.mode == ArmCommand.TRACK for command in self.commands)
+
+    def violations(self) -> dict[str, Any]:
+        client = self._probe.node.create_client(Trigger, "arm_emulator/violations")
+        self._probe.wait(client.service_is_ready, 10, "the emulator's service")
+        reply = self._probe.wait_for_reply(client, Trigger.Request(), 10)
+        found: dict[str, Any] = json.loads(reply.message)
+        return found
+
+
+def silent_s(diagnosis: str) -> float:
+    """How long the halted emulator says that it has heard nothing, or 0."""
+    found = re.search(r"holding: halted: no twist for 0.1 s, no command for ([\d.]+) s", diagnosis)
+    return float(found[1]) if found else 0.0
+
+
+def broken(found: dict[str, Any]) -> dict[str, int]:
+    """The limits that a command broke; that a busy machine delivered one too late is none of them."""
+    return {kind: found[kind] for kind in ("joint_limit", "velocity", "jump", "not_finite") if found[kind]}
+
+
+def test_a_replayed_policy_moves_the_emulated_fr3_to_a_target(
+    probe: Any, domain: int, fr3_by_joints: Path, tmp_path: Path
+) -> None:
+    fr3 = load_embodiment(fr3_by_joints)
+    ramp = HOME + np.linspace(0.05, 1, 20)[:, None] * REACH
+    actions = np.hstack([ramp, np.ones((20, 1))])  # the gripper closes
+    watch = Watch(probe, fr3)
+    with running(emulated(tmp_path, str(fr3_by_joints), bag_of(tmp_path / "bag", fr3, actions)), domain):
+        watch.start()
+        probe.wait(lambda: watch.tracked() == 20, 60, "every action has left")
+        probe.wait(lambda: np.abs(watch.joints() - HOME - REACH).max() < 0.01, 20, "the target is reached")
+        probe.spin(0.5)
+        assert np.abs(watch.joints() - HOME - REACH).max() < 0.01, "and held"
+        orders = {tuple(state.name) for state in watch.states[-10:]}
+        assert len(orders) > 1, "the joints came in different orders"
+        fingers = joint_values(watch.states[-1], fr3.state["gripper_positions"].joints)
+        assert (fingers < 0.005).all()
+        found = watch.violations()
+    assert found["commands"] >= 10 and broken(found) == {}, found
+
+
+def test_a_killed_command_process_leaves_the_arm_holding(probe: Any, domain: int, tmp_path: Path) -> None:
+    fr3 = load_embodiment("franka_fr3")
+    actions = np.tile([0.15, 0, -0.15, 0, 0, 0, -1], (400, 1))
+    watch = Watch(probe, fr3)
+    with running(emulated(tmp_path, "franka_fr3", bag_of(tmp_path / "bag", fr3, actions)), domain) as (processes, _):
+        watch.start()
+        probe.wait(lambda: watch.tracked() >= 12, 30, "the arm is on its way")
+        assert np.abs(watch.joints() - HOME).max() > 0.01, "twists move it"
+        command = next(entry for entry in processes.running if entry.node.name == "command")
+        os.kill(command.process.pid, signal.SIGKILL)
+        probe.wait(lambda: silent_s(probe.diagnosis("arm_emulator")) >= 0.5, 20, "it says that it holds")
+        held = watch.joints()
+        probe.spin(1.0)
+        np.testing.assert_allclose(watch.joints(), held, atol=2e-3)
+        found = watch.violations()
+    assert found["commands"] >= 12 and broken(found) == {}, found
+
+
+def test_a_trajectory_with_a_wrong_joint_name_is_refused_with_a_reason(probe: Any, domain: int) -> None:
+    ur5e = load_embodiment("ur5e")
+    watch = Watch(probe, ur5e)
+    publisher = probe.node.create_publisher(JointTrajectory, ur5e.output.topic, COMMAND_OFFERED)
+    with running(single("arm_emulator", robot="ur5e"), domain):
+        probe.wait(lambda: watch.states and publisher.get_subscription_count(), 60, "the emulated arm")
+        before, names = watch.joints(), ["shoulder", *ur5e.state["joint_positions"].joints[1:]]
+        message = JointTrajectory(joint_names=names, points=[JointTrajectoryPoint(positions=[0.0] * 6)])
+        message.points[0].time_from_start.sec = 1
+        publisher.publish(message)
+        says = "'shoulder' is not one of the controller's joints shoulder_pan_joint"
+        probe.wait(lambda: says in probe.diagnosis("arm_emulator"), 5, "the refusal")
+        np.testing.assert_allclose(watch.joints(), before, atol=1e-3)
+        assert watch.violations()["refused"] == 1
+
+
+def test_the_emulated_arm_is_seen_where_it_is(probe: Any, domain: int, tmp_path: Path) -> None:
+    fr3 = load_embodiment("franka_fr3")
+    watch, cameras = Watch(probe, fr3), fr3.cameras
+    for camera in cameras.values():
+        probe.listen(Image, camera.topic, RECORD_SENSOR)
+    graph = emulated(tmp_path, "franka_fr3", Path("none"), cameras="agentview,wrist")
+    scene = tuple(node for node in graph.nodes if "emulator" in node.executable)
+    assert [node.name for node in scene] == ["arm_emulator", "agentview_camera", "wrist_camera"]
+    with running(Graph("scene", scene), domain):
+        for camera in cameras.values():
+            seen: Image = probe.wait(lambda topic=camera.topic: probe.heard[topic], 90, f"an image of {camera.name}")[0]
+            pixels = np.frombuffer(seen.data, np.uint8).reshape(480, 640, 3)
+            assert seen.header.frame_id == camera.frame_id and pixels.std() > 10, "not one colour"
+            stamps = {(state.header.stamp.sec, state.header.stamp.nanosec) for state in watch.states}
+            assert (seen.header.stamp.sec, seen.header.stamp.nanosec) in stamps, "stamped as the state that it shows"
