@@ -98,6 +98,8 @@ def test_an_address_starts_the_maker_s_driver(values: dict[str, str], include: I
         ({"robot": "emulator", "robot_ip": "10.0.0.2"}, "robot_ip:=10.0.0.2 needs robot:=franka or robot:=ur"),
         ({"robot": "ur", "robot_ip": "10.0.0.2", "namespace": "left"}, "takes no namespace"),
         ({"robot": "sim", "dry_run": "true"}, "dry_run means nothing with robot:=sim"),
+        ({"robot": "sim", "execution": "ensemble"}, "execution means nothing with robot:=sim"),
+        ({"robot": "sim", "dead_man_s": "0.5"}, "dead_man_s means nothing with robot:=sim"),
         ({"cameras": "agentview"}, "'agentview' is not NAME=usb:DEVICE"),
     ],
 )
@@ -113,7 +115,7 @@ CHANGES = {
 }  # fmt: skip
 REAL = {
     **CHANGES, "robot": "ur", "embodiment": "ur5e", "robot_ip": "10.0.0.2", "cameras": "agentview=usb:0",
-    "task": "pick it up",
+    "task": "pick it up", "execution": "ensemble", "dead_man_s": "0.5",
 }  # fmt: skip
 
 
@@ -136,11 +138,18 @@ def test_every_argument_changes_the_graph(graph: str, argument: str, tmp_path: P
 
 def test_dry_run_moves_the_commands_away_from_the_arm() -> None:
     found = nodes("real_arm", robot="emulator", dry_run="true")
-    moved = ("arm_command", "servo_node/delta_twist_cmds", "gripper_position_controller/commands")
-    assert found["command"].remappings == {topic: f"dry_run/{topic}" for topic in moved}
+    assert found["command"].parameters["dry_run"], "it publishes there by itself, whatever the contract's output is"
+    assert found["policy"].remappings == found["skill_prompter"].remappings == {"arm_command": "dry_run/arm_command"}
     assert found["arm_emulator"].remappings == {}
     waited = found["skill_prompter"].parameters["wait_for"]
     assert isinstance(waited, list) and "arm_emulator" not in waited, "it would wait for commands for ever"
+
+
+def test_policy_and_command_agree_on_the_execution_mode() -> None:
+    graph = nodes("real_arm", execution="real_time")
+    assert {graph[name].parameters["execution"] for name in ("policy", "command")} == {"real_time"}
+    with pytest.raises(World2ActError, match="no execution mode 'closed'"):
+        nodes("real_arm", execution="closed")
 
 
 def test_every_node_gets_the_shared_memory_profile() -> None:

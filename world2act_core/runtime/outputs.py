@@ -8,15 +8,14 @@ place to go to; Servo would also stop by itself after its ``incoming_command_tim
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from world2act_core.embodiment import Embodiment
 from world2act_core.embodiment.output import DELTA_POSE, POSE
-from world2act_core.episodes import fields
 from world2act_core.errors import ContractError
 from world2act_core.runtime.chunks import Command, Hold, Track
+from world2act_core.runtime.safety import Measured
 from world2act_core.types import Array
 
 
@@ -55,71 +54,31 @@ class Outgoing:
     gripper: float | None = None
 
 
-class MeasuredState:
-    """The newest measured state, picked by name, and how old it may be.
+class OutputConverter:
+    """Converts every command of one arm as its contract's section ``output`` says.
 
     Args:
-        embodiment: names the streams.
-        max_age_s: an older value is not given.
+        embodiment: names the output.
+        measured: what a delta is added to: the state by which the safety filter, which comes first, has just judged it.
     """
 
-    def __init__(self, embodiment: Embodiment, max_age_s: float = 0.5) -> None:
-        self._embodiment, self._max_age_s = embodiment, max_age_s
-        self._values: dict[str, tuple[Array, float]] = {}
-
-    def update(self, topic: str, message: Any, monotonic: float) -> set[str]:
-        """Take a message of a state topic; returns the streams that it carried (none: another publisher's joints).
-
-        Raises:
-            ContractError: it contradicts the contract (a joint is missing, another frame); nothing of it is taken.
-        """
-        streams = [stream for stream in self._embodiment.state.values() if stream.topic == topic]
-        rows = {s.name: fields.state_value(message, s) for s in streams if fields.carries(message, s)}
-        self._values.update({name: (row, monotonic) for name, row in rows.items()})
-        return set(rows)
-
-    def value(self, stream: str, monotonic: float) -> Array:
-        """The stream's newest value, ``(D,)``.
-
-        Raises:
-            ContractError: never received, or too old.
-        """
-        topic = self._embodiment.state[stream].topic
-        if stream not in self._values:
-            raise ContractError(f"{stream} has not been received on {topic}")
-        value, at = self._values[stream]
-        if monotonic - at > self._max_age_s:
-            raise ContractError(f"{stream} was last received on {topic} {monotonic - at:.1f} s ago")
-        return value
-
-
-class OutputConverter:
-    """Converts every command of one arm as its contract's section ``output`` says."""
-
-    def __init__(self, embodiment: Embodiment, measured: MeasuredState) -> None:
+    def __init__(self, embodiment: Embodiment, measured: Measured) -> None:
         self._embodiment, self._measured = embodiment, measured
         action, self._output = embodiment.action, embodiment.output
         self._index = {name: index for index, name in enumerate(action.names)}
         self._to_arm = {
-            "arm_command": lambda values, monotonic: None,
+            "arm_command": lambda values: None,
             "joint_trajectory": self._joint_point,
             "twist": self._twist,
             "pose": self._pose,
         }[self._output.kind]
 
-    @property
-    def streams(self) -> tuple[str, ...]:
-        """The measured streams that a command is added to."""
-        delta = self._embodiment.action.kind in ("joint_delta", "eef_delta")
-        needed = {"joint_trajectory": ("joint_positions",), "pose": ("eef_position", "eef_orientation")}
-        return needed.get(self._output.kind, ()) if delta else ()
-
-    def convert(self, command: Command, monotonic: float) -> tuple[Command, Outgoing]:
+    def convert(self, command: Command) -> tuple[Command, Outgoing]:
         """What leaves, and the command as it then is: a track that cannot be expressed becomes a hold that says why."""
         if isinstance(command, Hold):
             return command, self.hold()
         try:
-            return command, self._track(command, monotonic)
+            return command, self._track(command)
         except ContractError as error:
             return Hold(str(error)), self.hold()
 
@@ -129,28 +88,28 @@ class OutputConverter:
             return Outgoing()
         return Outgoing(Twist(self._output.frame_id, np.zeros(3), np.zeros(3)))
 
-    def _track(self, command: Track, monotonic: float) -> Outgoing:
+    def _track(self, command: Track) -> Outgoing:
         if not np.isfinite(command.values).all() or command.values.shape != (self._embodiment.action.size,):
             raise ContractError(f"the action {command.values} of chunk {command.chunk} cannot be sent to the arm")
         si_values = np.asarray(command.values, np.float64) * self._embodiment.action.scale
-        return Outgoing(self._to_arm(si_values, monotonic), self._gripper(command.values))
+        return Outgoing(self._to_arm(si_values), self._gripper(command.values))
 
     def _pick(self, values: Array, names: tuple[str, ...]) -> Array:
         return values[[self._index[name] for name in names]]
 
-    def _joint_point(self, values: Array, monotonic: float) -> JointPoint:
+    def _joint_point(self, values: Array) -> JointPoint:
         joints = self._embodiment.state["joint_positions"].joints
         positions = self._pick(values, joints)
         if self._embodiment.action.kind == "joint_delta":
-            positions = positions + self._measured.value("joint_positions", monotonic)
+            positions = positions + _known(self._measured.joints, "joint_positions")
         return JointPoint(joints, positions, self._output.time_from_start_s)
 
-    def _twist(self, values: Array, _: float) -> Twist:
+    def _twist(self, values: Array) -> Twist:
         """The displacement of one control step as a velocity; roll, pitch, yaw are a rotation vector in the frame."""
         delta = self._pick(values, DELTA_POSE) * self._embodiment.control_rate_hz
         return Twist(self._output.frame_id, delta[:3], delta[3:])
 
-    def _pose(self, values: Array, monotonic: float) -> Pose:
+    def _pose(self, values: Array) -> Pose:
         """A delta is added to the measured pose, its rotation about the axes of the frame (as robosuite's OSC_POSE)."""
         if self._embodiment.action.kind == "eef_pose":
             pose = self._pick(values, POSE)
@@ -159,8 +118,8 @@ class OutputConverter:
                 raise ContractError(f"the action's quaternion {pose[3:]} has length {norm:.3g}, not 1")
             return Pose(self._output.frame_id, pose[:3], pose[3:] / norm)
         delta = self._pick(values, DELTA_POSE)
-        position = self._measured.value("eef_position", monotonic) + delta[:3]
-        orientation = turned(self._measured.value("eef_orientation", monotonic), delta[3:])
+        position = _known(self._measured.position, "eef_position") + delta[:3]
+        orientation = turned(_known(self._measured.orientation, "eef_orientation"), delta[3:])
         return Pose(self._output.frame_id, position, orientation)
 
     def _gripper(self, values: Array) -> float | None:
@@ -171,6 +130,12 @@ class OutputConverter:
         gripper = self._embodiment.gripper
         closed = (float(values[gripper.index]) - gripper.open) / (gripper.close - gripper.open)
         return target.open + min(max(closed, 0.0), 1.0) * (target.close - target.open)
+
+
+def _known(row: list[float], stream: str) -> Array:
+    if not row:
+        raise ContractError(f"{stream} has not been received, and the action is a step from it")
+    return np.array(row)
 
 
 def turned(orientation: Array, rotation: Array) -> Array:

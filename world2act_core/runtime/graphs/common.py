@@ -32,13 +32,13 @@ def flag(values: Mapping[str, str], name: str) -> bool:
     return text == "true"
 
 
-def seconds(values: Mapping[str, str], name: str) -> float:
+def seconds(values: Mapping[str, str], name: str, or_zero: bool = False) -> float:
     try:
         seconds = float(values[name])
     except ValueError:
         seconds = -1.0
-    if not 0 < seconds < 1e9:
-        raise World2ActError(f"{name}:={values[name]} must be a number of seconds above 0")
+    if not (0 < seconds < 1e9 or (or_zero and seconds == 0)):
+        raise World2ActError(f"{name}:={values[name]} must be a number of seconds above 0{' or 0' * or_zero}")
     return seconds
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from world2act_core.embodiment import Embodiment, load_embodiment, shipped_embodiments
 from world2act_core.errors import World2ActError
+from world2act_core.runtime.chunks import MODES, OPEN_LOOP, check_mode
 from world2act_core.runtime.graphs.common import COMMON, brain, flag, names, recorder, seconds
 from world2act_core.runtime.graphs.description import Argument, GraphDescription, Include, NodeSpec, Value
 from world2act_core.runtime.graphs.sim_arm import SIM_ARM, sim_arm_nodes
@@ -32,6 +33,8 @@ ARGUMENTS = (
     Argument("time_limit_s", "60", "longest duration of a task"),
     Argument("use_sim_time", "false", "take the time from /clock, as when a bag is played with --clock"),
     Argument("dry_run", "false", "publish commands on dry_run/<topic>, where no arm listens"),
+    Argument("execution", OPEN_LOOP, f"how action chunks are executed: {', '.join(MODES)}"),
+    Argument("dead_man_s", "0", "hold unless topic dead_man says true this often; 0: only if the contract asks"),
 )
 
 
@@ -88,6 +91,14 @@ def _cameras(values: Mapping[str, str], contract: str, embodiment: Embodiment) -
     return nodes
 
 
+def _execution(values: Mapping[str, str], embodiment: Embodiment) -> dict[str, dict[str, Value]]:
+    """What policy and command do on a robot only."""
+    check_mode(values["execution"], embodiment)
+    shared: dict[str, Value] = {"use_sim_time": flag(values, "use_sim_time"), "execution": values["execution"]}
+    dead_man_s = seconds(values, "dead_man_s", or_zero=True)
+    return {"policy": shared, "command": {**shared, "dry_run": flag(values, "dry_run"), "dead_man_s": dead_man_s}}
+
+
 def real_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
     robot, contract = _robot(values)
     embodiment = load_embodiment(contract)
@@ -96,7 +107,7 @@ def real_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
         return _on_libero(values, contract)
     sim_time, dry_run, autostart = (flag(values, name) for name in ("use_sim_time", "dry_run", "autostart"))
     brain_nodes = [
-        replace(node, parameters={**node.parameters, "use_sim_time": sim_time})
+        replace(node, parameters={**node.parameters, **_execution(values, embodiment)[node.executable]})
         for node in brain(values, contract, "wall", on_arm=robot != "emulator" and not dry_run)
     ]
     cameras = _cameras(values, contract, embodiment)
@@ -122,8 +133,8 @@ def real_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
         *recorder_nodes,
     ]
     if dry_run:
-        topics = (embodiment.action.topic, *embodiment.output.topics)
-        nodes = [replace(node, remappings={topic: f"dry_run/{topic}" for topic in topics}) for node in nodes]
+        topic = embodiment.action.topic  # the others follow what the command node does by itself
+        nodes = [replace(node, remappings={topic: f"dry_run/{topic}"}) for node in nodes]
     return [*driver, *emulator, *nodes]
 
 
@@ -132,6 +143,9 @@ def _on_libero(values: Mapping[str, str], contract: str) -> list[NodeSpec | Incl
     for name in ("use_sim_time", "dry_run"):
         if flag(values, name):
             raise World2ActError(f"{name} means nothing with robot:=sim: the simulated arm keeps its own time")
+    for argument in ARGUMENTS:
+        if argument.name in ("execution", "dead_man_s") and values[argument.name] != argument.default:
+            raise World2ActError(f"{argument.name} means nothing with robot:=sim, which waits for every command")
     known = {argument.name: argument.default for argument in SIM_ARM.arguments}
     shared = {name: values[name] for name in known if name in values}
     return sim_arm_nodes({**known, **shared, "robot": contract, "task": values["task"] or SIM_TASK})

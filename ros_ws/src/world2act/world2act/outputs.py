@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,16 +21,22 @@ GRIPPER = "std_msgs/msg/Float64MultiArray"
 
 
 class OutputPublisher:
-    """The publishers of one arm's output; none where the arm takes ArmCommand."""
+    """The publishers of one arm's output; none where the arm takes ArmCommand.
 
-    def __init__(self, node: World2ActNode, embodiment: Embodiment) -> None:
+    Args:
+        node: publishes.
+        embodiment: its ``output`` is published.
+        where: from a topic of the contract to the one that is published on (a dry run's is another).
+    """
+
+    def __init__(self, node: World2ActNode, embodiment: Embodiment, where: Callable[[str], str]) -> None:
         self._node, output = node, embodiment.output
         self._arm: Any = None
         self._gripper: Any = None
         if output.kind in KINDS:
-            self._arm = node.speak(message_class(KINDS[output.kind]), output.topic, COMMAND_OFFERED)
+            self._arm = node.speak(message_class(KINDS[output.kind]), where(output.topic), COMMAND_OFFERED)
         if output.gripper is not None:
-            self._gripper = node.speak(message_class(GRIPPER), output.gripper.topic, COMMAND_OFFERED)
+            self._gripper = node.speak(message_class(GRIPPER), where(output.gripper.topic), COMMAND_OFFERED)
 
     def send(self, outgoing: Outgoing, stamp_ns: int) -> None:
         """Publish what leaves; the stamp lets a controller refuse what comes too late."""
