@@ -26,7 +26,8 @@ from world2act_core.types import Array, Episode
 from world2act_interfaces.msg import ArmCommand
 
 HOME = np.array([0, -np.pi / 4, 0, -3 * np.pi / 4, 0, np.pi / 2, np.pi / 4])
-REACH = np.array([0.3, 0.2, -0.2, 0.3, 0.2, -0.3, 0.4])
+REACH = np.array([0.08, 0.05, -0.05, 0.08, 0.05, -0.08, 0.1])  # rad: the filter takes it within one chunk
+CHUNK = 20  # steps, 1 s: long enough to be killed in its middle
 
 pytestmark = [pytest.mark.libero]
 
@@ -49,23 +50,24 @@ def bag_of(path: Path, embodiment: Embodiment, actions: Array) -> Path:
     return path
 
 
-@pytest.fixture
-def fr3_by_joints(tmp_path: Path) -> Path:
-    """The FR3 with a policy of joint positions, straight into the trajectory controller."""
+def fr3(folder: Path, kind: str = "joint_trajectory", chunk_length: int = 4) -> Path:
+    """The FR3's contract with twists, or with joint positions straight into the trajectory controller."""
     contract = yaml.safe_load((Path(load_embodiment.__code__.co_filename).parent / "files/franka_fr3.yaml").read_text())
-    joints, limits = contract["state"]["joint_positions"]["joints"], contract["limits"]["joint_positions"]
-    contract["name"], contract["max_skew_s"] = "fr3_by_joints", 0.045
-    contract["action"] = {
-        "topic": "arm_command", "kind": "joint_positions", "names": [*joints, "gripper"],
-        "units": ["rad"] * 7 + ["normalised"], "scale": [1] * 8,
-        "low": [*limits["lower"], -1], "high": [*limits["upper"], 1],
-    }  # fmt: skip
-    contract["output"] = {
-        **contract["output"], "kind": "joint_trajectory", "topic": "fr3_arm_controller/joint_trajectory",
-        "time_from_start_s": 1.0,  # a machine that runs tests may be this late, and a late point is refused
-    }  # fmt: skip
-    del contract["output"]["frame_id"]
-    file = tmp_path / "fr3_by_joints.yaml"
+    contract |= {"name": f"fr3_{kind}", "chunk_length": chunk_length, "max_skew_s": 0.045}
+    if kind == "joint_trajectory":
+        joints, limits = contract["state"]["joint_positions"]["joints"], contract["limits"]
+        limits["ramp_s"] = 0.2  # no chunk ends in a lead-in, however long the machine makes the arm wait for it
+        contract["action"] = {
+            "topic": "arm_command", "kind": "joint_positions", "names": [*joints, "gripper"],
+            "units": ["rad"] * 7 + ["normalised"], "scale": [1] * 8,
+            "low": [*limits["joint_positions"]["lower"], -1], "high": [*limits["joint_positions"]["upper"], 1],
+        }  # fmt: skip
+        contract["output"] = {
+            **contract["output"], "kind": "joint_trajectory", "topic": "fr3_arm_controller/joint_trajectory",
+            "time_from_start_s": 0.5,  # a machine that runs tests may be this late, and a late point is refused
+        }  # fmt: skip
+        del contract["output"]["frame_id"]
+    file = folder / f"{contract['name']}.yaml"
     file.write_text(yaml.safe_dump(contract))
     return file
 
@@ -108,8 +110,8 @@ class Watch:
 
 
 def silent_s(diagnosis: str) -> float:
-    """How long the halted emulator says that it has heard nothing, or 0."""
-    found = re.search(r"holding: halted: no twist for 0.1 s, no command for ([\d.]+) s", diagnosis)
+    """How long the holding emulator says that it has heard nothing, or 0."""
+    found = re.search(r"^holding.*, no command for ([\d.]+) s", diagnosis)
     return float(found[1]) if found else 0.0
 
 
@@ -118,43 +120,64 @@ def broken(found: dict[str, Any]) -> dict[str, int]:
     return {kind: found[kind] for kind in ("joint_limit", "velocity", "jump", "not_finite") if found[kind]}
 
 
-def test_a_replayed_policy_moves_the_emulated_fr3_to_a_target(
-    probe: Any, domain: int, fr3_by_joints: Path, tmp_path: Path
+def test_a_policy_that_leaps_once_reaches_its_target_and_the_leap_never_leaves(
+    probe: Any, domain: int, tmp_path: Path
 ) -> None:
-    fr3 = load_embodiment(fr3_by_joints)
+    """Replay, safety filter, trajectory controller: the third of five chunks is what the emulator would count."""
+    file = fr3(tmp_path)
+    robot = load_embodiment(file)
     ramp = HOME + np.linspace(0.05, 1, 20)[:, None] * REACH
+    ramp[8:12, 0] = 2.5  # rad: within the joint's range, but half a second is too short to get there
     actions = np.hstack([ramp, np.ones((20, 1))])  # the gripper closes
-    watch = Watch(probe, fr3)
-    with running(emulated(tmp_path, str(fr3_by_joints), bag_of(tmp_path / "bag", fr3, actions)), domain):
+    watch = Watch(probe, robot)
+    with running(emulated(tmp_path, str(file), bag_of(tmp_path / "bag", robot, actions)), domain):
         watch.start()
-        probe.wait(lambda: watch.tracked() == 20, 60, "every action has left")
+        probe.wait(lambda: watch.tracked() == 16, 60, "every action but the leap has left")
         probe.wait(lambda: np.abs(watch.joints() - HOME - REACH).max() < 0.01, 20, "the target is reached")
         probe.spin(0.5)
         assert np.abs(watch.joints() - HOME - REACH).max() < 0.01, "and held"
         orders = {tuple(state.name) for state in watch.states[-10:]}
         assert len(orders) > 1, "the joints came in different orders"
-        fingers = joint_values(watch.states[-1], fr3.state["gripper_positions"].joints)
+        fingers = joint_values(watch.states[-1], robot.state["gripper_positions"].joints)
         assert (fingers < 0.005).all()
         found = watch.violations()
     assert found["commands"] >= 10 and broken(found) == {}, found
+    assert watch.tracked() == 16
+    refusals = [c.reason for c in watch.commands if c.mode == ArmCommand.HOLD and "fr3_joint1 would" in c.reason]
+    assert refusals and all(reason.startswith("chunk 3, step 0") for reason in refusals), refusals
+    first = next(c for c in watch.commands if c.mode == ArmCommand.TRACK)
+    assert np.abs(np.array(first.values[:7]) - HOME).max() < 0.25 * np.abs(ramp[0] - HOME).max(), "it is led in"
 
 
-def test_a_killed_command_process_leaves_the_arm_holding(probe: Any, domain: int, tmp_path: Path) -> None:
-    fr3 = load_embodiment("franka_fr3")
-    actions = np.tile([0.15, 0, -0.15, 0, 0, 0, -1], (400, 1))
-    watch = Watch(probe, fr3)
-    with running(emulated(tmp_path, "franka_fr3", bag_of(tmp_path / "bag", fr3, actions)), domain) as (processes, _):
+@pytest.mark.parametrize("kind", ["twist", "joint_trajectory"])
+def test_a_command_process_killed_in_the_middle_of_a_chunk_leaves_the_arm_holding(
+    probe: Any, domain: int, tmp_path: Path, kind: str
+) -> None:
+    file = fr3(tmp_path, kind, CHUNK)
+    robot = load_embodiment(file)
+    wave = np.sin(np.pi / 40 * np.arange(30 * CHUNK))[:, None]  # to and fro in 4 s, for half a minute
+    arm = {"twist": wave * [0.3, 0, -0.3, 0, 0, 0], "joint_trajectory": HOME + 0.5 * wave * REACH}[kind]
+    actions = np.hstack([arm, -np.ones((len(wave), 1))])
+    watch = Watch(probe, robot)
+    with running(emulated(tmp_path, str(file), bag_of(tmp_path / "bag", robot, actions)), domain) as (processes, _):
         watch.start()
-        probe.wait(lambda: watch.tracked() >= 12, 30, "the arm is on its way")
-        assert np.abs(watch.joints() - HOME).max() > 0.01, "twists move it"
         command = next(entry for entry in processes.running if entry.node.name == "command")
+
+        def on_its_way() -> bool:
+            tracking = watch.commands[-1:] and watch.commands[-1].mode == ArmCommand.TRACK
+            moved = tracking and np.abs(watch.joints() - HOME).max() > 0.01
+            return bool(moved) and CHUNK // 4 <= watch.commands[-1].step <= CHUNK // 2
+
+        probe.wait(on_its_way, 60, "the arm moves, in the middle of a chunk")
         os.kill(command.process.pid, signal.SIGKILL)
         probe.wait(lambda: silent_s(probe.diagnosis("arm_emulator")) >= 0.5, 20, "it says that it holds")
-        held = watch.joints()
+        last = watch.commands[-1]
+        assert last.mode == ArmCommand.TRACK and last.step < CHUNK - 1, "killed in the middle of the chunk"
+        held, before = watch.joints(), watch.violations()
         probe.spin(1.0)
         np.testing.assert_allclose(watch.joints(), held, atol=2e-3)
-        found = watch.violations()
-    assert found["commands"] >= 12 and broken(found) == {}, found
+        after = watch.violations()
+    assert after["commands"] == before["commands"] and broken(after) == {}, (before, after)
 
 
 def test_a_trajectory_with_a_wrong_joint_name_is_refused_with_a_reason(probe: Any, domain: int) -> None:

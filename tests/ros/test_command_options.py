@@ -48,7 +48,8 @@ def test_a_dry_run_leads_the_first_command_in_and_reaches_no_arm(probe: Any, dom
         assert np.abs(led[0, :6] - rested).max() < 0.01, "the first command is at the measured pose"
         assert (np.diff(led[:, :6], axis=0) > -1e-6).all()
         np.testing.assert_allclose(led[-1], target, atol=1e-5)
-        assert not probe.node.count_publishers("arm_command")
+        for topic in ("arm_command", *robot.output.topics):
+            assert probe.node.count_publishers(f"dry_run/{topic}") and not probe.node.count_publishers(topic), topic
 
 
 def test_a_new_chunk_joins_the_one_that_is_executed_without_a_hold(probe: Any, domain: int, panda: Embodiment) -> None:

@@ -29,6 +29,7 @@ from world2act_core.simulators.emulator.trajectory import Waypoint
 
 STATE_S = 0.01
 REPORT_TICKS = 10
+CALLBACKS_WHEN_LATE = 8
 
 
 class ArmEmulatorNode(World2ActNode):
@@ -109,7 +110,10 @@ class ArmEmulatorNode(World2ActNode):
         if not self.active:
             super().spin_once(executor)
             return
-        executor.spin_once(timeout_sec=self._deadlines.remaining(time.monotonic()))
+        left = self._deadlines.remaining(time.monotonic())
+        # On a busy machine one callback a tick would let commands queue up until they are seconds old.
+        for _ in range(1 if left > 0 else CALLBACKS_WHEN_LATE):
+            executor.spin_once(timeout_sec=left)
         if self.active and self._deadlines.reached(time.monotonic()):
             self._tick()
 
