@@ -73,8 +73,13 @@ def fr3(folder: Path, kind: str = "joint_trajectory", chunk_length: int = 4) -> 
 
 
 def emulated(tmp_path: Path, embodiment: str, bag: Path, **arguments: str) -> Graph:
-    """``real_arm robot:=emulator`` whose joint states come in another order in every message."""
-    parameters = {"/**/arm_emulator": {"ros__parameters": {"permute_joints": True}}}
+    """``real_arm robot:=emulator`` whose joints come in another order in every message, late on a busy machine."""
+    nodes = {
+        "arm_emulator": {"permute_joints": True},
+        "command": {"state_timeout_s": 5.0},
+        "policy": {"max_age_s": 5.0},
+    }
+    parameters = {f"/**/{name}": {"ros__parameters": values} for name, values in nodes.items()}
     (tmp_path / "parameters.yaml").write_text(yaml.safe_dump(parameters))
     given = {"robot": "emulator", "embodiment": embodiment, "policy": f"replay:{bag}", "task": "reach"}
     return describe("real_arm").build({**given, "params_file": str(tmp_path / "parameters.yaml"), **arguments})
