@@ -32,7 +32,7 @@ from benchmarks._machine import machine
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.episodes import compose, fields
 from world2act_core.runtime.deadline import DeadlineThread
-from world2act_core.runtime.graph import Graph, NodeSpec, dds_environment
+from world2act_core.runtime.graphs import Graph, NodeSpec, dds_environment
 from world2act_core.runtime.processes import GraphProcesses
 from world2act_core.types import Array
 
