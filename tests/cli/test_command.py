@@ -83,4 +83,5 @@ def test_embodiment_check_says_what_the_contract_says(capsys: pytest.CaptureFixt
     assert main(["embodiment", "check", "libero_panda"]) == 0
     said = capsys.readouterr().out
     assert "20 Hz, chunks of 4 steps" in said
+    assert "output    arm_command on arm_command" in said
     assert "-1 opens, 1 closes" in said

@@ -56,7 +56,7 @@ CONTRADICTIONS: list[tuple[str, Any, list[str]]] = [
     ("limits.joint_positions.lower", [3.0] + SEVEN[1:], ["limits.joint_positions.lower", "not below upper", "index 0"]),
     ("limits.joint_positions.velocity", SEVEN, ["limits.joint_positions.velocity", "above 0"]),
     ("limits.joint_positions.velocity", [2.0] * 6, ["limits.joint_positions.velocity", "7 entries"]),
-    ("limits.workspace_m.upper", [0.5, 0.7, 0.1], ["limits.workspace_m.lower", "not below upper", "index 2"]),
+    ("limits.workspace_m.upper", [0.5, 0.7, -0.2], ["limits.workspace_m.lower", "not below upper", "index 2"]),
     ("limits.eef_speed_m_s", float("inf"), ["limits.eef_speed_m_s = inf", "finite"]),
 ]
 

@@ -12,8 +12,8 @@ from world2act_core.errors import ContractError
 from world2act_core.types import ActionChunk
 
 
-def test_two_robots_are_shipped() -> None:
-    assert {"franka_fr3", "libero_panda"} <= set(shipped_embodiments())
+def test_four_robots_are_shipped() -> None:
+    assert {"franka_fr3", "libero_panda", "panda_omron", "ur5e"} <= set(shipped_embodiments())
 
 
 @pytest.mark.parametrize("name", shipped_embodiments())
@@ -37,6 +37,28 @@ def test_fr3_limits_are_the_makers() -> None:
     np.testing.assert_allclose(joints.velocity, [2.62, 2.62, 2.62, 2.62, 5.26, 4.18, 5.26], rtol=1e-6)
 
 
+def test_fr3_cartesian_limits_are_the_makers_but_for_a_slower_hand() -> None:
+    limits = load_embodiment("franka_fr3").limits
+    assert (limits.eef_acceleration, limits.eef_rotation_speed) == (9.0, 2.5) and limits.eef_speed < 3.0
+
+
+def test_ur5e_limits_are_the_makers() -> None:
+    """UR5e user manual: 360 degrees each way but for the elbow, 180 degrees a second."""
+    joints = load_embodiment("ur5e").limits.joints
+    np.testing.assert_allclose(joints.upper, np.radians([360, 360, 180, 360, 360, 360]), rtol=1e-4)
+    np.testing.assert_allclose(joints.lower, -joints.upper)
+    np.testing.assert_allclose(joints.velocity, np.radians([180] * 6), rtol=1e-4)
+
+
+def test_libero_lets_a_full_deflection_pass() -> None:
+    """OSC_POSE knows no speed limit: what its action range allows must not be refused."""
+    panda = load_embodiment("libero_panda")
+    assert (
+        np.linalg.norm(panda.action.high[:3] * panda.action.scale[:3]) * panda.control_rate_hz < panda.limits.eef_speed
+    )
+    assert (panda.limits.ramp_s, panda.limits.dead_man_s) == (0.0, 0.0)
+
+
 def test_libero_panda_follows_the_published_protocol() -> None:
     """20 Hz OSC_POSE, 5 cm and 0.5 rad a step at full deflection, -1 opens the gripper."""
     panda = load_embodiment("libero_panda")
@@ -52,6 +74,7 @@ def test_libero_panda_follows_the_published_protocol() -> None:
         ("libero_panda", {"agentview": (0, 0), "wrist": (0, 1)}),
         ("panda_omron", {"agentview_left": (0, 0), "agentview_right": (0, 1), "wrist": (1, 0)}),
         ("franka_fr3", {"agentview": (0, 0), "wrist": (1, 0)}),
+        ("ur5e", {"agentview": (0, 0), "wrist": (1, 0)}),
     ],
 )
 def test_views_are_tiled_as_in_the_paper(name: str, tiles: dict[str, tuple[int, int]]) -> None:
@@ -70,6 +93,13 @@ def test_a_chunk_of_the_wrong_length_is_refused() -> None:
     chunk = ActionChunk(np.zeros((panda.chunk_length + 1, 7), np.float32), stamp=0.0)
     with pytest.raises(ContractError, match=r"shape \(5, 7\), libero_panda expects \(4, 7\)"):
         panda.check_chunk(chunk)
+
+
+def test_a_policy_may_look_further_ahead_where_that_is_wanted() -> None:
+    panda = load_embodiment("libero_panda")
+    panda.check_chunk(ActionChunk(np.zeros((16, 7), np.float32), stamp=0.0), longest=16)
+    with pytest.raises(ContractError, match=r"shape \(17, 7\).* at most 16 steps"):
+        panda.check_chunk(ActionChunk(np.zeros((17, 7), np.float32), stamp=0.0), longest=16)
 
 
 def test_a_chunk_with_nan_is_refused_by_step_and_name() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.episodes import BagWriter
-from world2act_core.runtime.graph import dds_environment
+from world2act_core.runtime.graphs import dds_environment
 
 if TYPE_CHECKING:
     from tests.ros.support import Probe

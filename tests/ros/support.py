@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from tests.runtime.arms import pose
 from world2act_core.embodiment import Embodiment
 from world2act_core.episodes import compose
-from world2act_core.runtime.graph import Graph, NodeSpec, dds_environment
+from world2act_core.runtime.graphs import Graph, NodeSpec, dds_environment
 from world2act_core.runtime.processes import GraphProcesses
 from world2act_core.types import Episode
 
@@ -129,7 +130,7 @@ class FakeArm:
         from world2act.node import IMAGE, STATE, make, message_class
         from world2act.topics import state_topics
 
-        self._embodiment, self._make = embodiment, make
+        self._embodiment, self._make, self._pose = embodiment, make, pose(embodiment)
         create = probe.node.create_publisher
         topics = {topic: (message_class(kind), STATE) for topic, kind in state_topics(embodiment).items()}
         image = message_class("sensor_msgs/msg/Image")
@@ -137,9 +138,12 @@ class FakeArm:
             topics.update({camera.topic: (image, IMAGE) for camera in embodiment.cameras.values()})
         self.publishers = {topic: create(kind, topic, qos) for topic, (kind, qos) in topics.items()}
 
+    def change(self, **streams: Any) -> None:
+        """From now on these streams show other values."""
+        self._pose = pose(self._embodiment, **streams)
+
     def show_state(self, stamp: float) -> None:
-        state = {name: np.full(s.size, 0.1, np.float32) for name, s in self._embodiment.state.items()}
-        for topic, message in compose.state_messages(self._embodiment, state, round(stamp * 1e9), self._make):
+        for topic, message in compose.state_messages(self._embodiment, self._pose, round(stamp * 1e9), self._make):
             self.publishers[topic].publish(message)
 
     def show_images(self, stamp: float, *cameras: str) -> None:

@@ -9,39 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.ros.support import FakeArm, running, single
-from world2act.node import COMMAND, LATCHED, RECORD, make
+from tests.ros.desks import Desk
+from tests.ros.support import running, single
 from world2act_core.embodiment import Embodiment
-from world2act_core.episodes import compose
-from world2act_interfaces.msg import ActionChunk, ArmCommand, SkillPrompt
-
-
-class Desk:
-    """Speaks to the command process as arm, prompter and policy."""
-
-    def __init__(self, probe: Any, embodiment: Embodiment) -> None:
-        self.probe, self.embodiment = probe, embodiment
-        self.arm = FakeArm(probe, embodiment)
-        self._prompts = probe.node.create_publisher(SkillPrompt, "skill_prompt", LATCHED)
-        self._chunks = probe.node.create_publisher(ActionChunk, "action_chunk", COMMAND)
-        probe.listen(ArmCommand, "arm_command", RECORD)
-        self.commands: list[ArmCommand] = probe.heard["arm_command"]
-        probe.wait_ready("command")
-
-    def prompt(self, episode: str, skill: str = "skill", stamp: float = 0.0) -> None:
-        self._prompts.publish(compose.skill_prompt(episode, "task", skill, 0, 1, round(stamp * 1e9), make))
-
-    def chunk(self, episode: str, stamp: float, actions: np.ndarray, sequence: int = 1, horizon: int = 4) -> None:
-        message = ActionChunk(episode_id=episode, embodiment=self.embodiment.name, sequence=sequence)
-        message.header = compose.header(round(stamp * 1e9), make=make)
-        message.horizon, message.action_dim = horizon, 7
-        message.data = np.asarray(actions, np.float32).reshape(-1).tolist()
-        self._chunks.publish(message)
-
-    def next_command(self, seconds: float = 5.0) -> ArmCommand:
-        count = len(self.commands)
-        self.probe.wait(lambda: len(self.commands) > count, seconds, "a command")
-        return self.commands[count]
+from world2act_interfaces.msg import ArmCommand
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.ros.support import FakeArm, make_episode, running
 from world2act.node import EVENT, RECORD
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.episodes import BagWriter, read_bag
-from world2act_core.runtime.graph import describe
+from world2act_core.runtime.graphs import describe
 from world2act_interfaces.msg import ArmCommand, EpisodeEvent
 
 

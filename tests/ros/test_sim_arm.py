@@ -18,7 +18,7 @@ from tests.ros.support import running
 from world2act.node import EVENT, RECORD
 from world2act_core.embodiment import Embodiment
 from world2act_core.episodes import read_bag
-from world2act_core.runtime.graph import describe
+from world2act_core.runtime.graphs import describe
 from world2act_core.types import Episode
 from world2act_interfaces.action import RunTask
 from world2act_interfaces.msg import ActionChunk, ArmCommand, EpisodeEvent

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from world2act_core.embodiment import contract
 from world2act_core.errors import World2ActError
 from world2act_core.evaluation import Trial, pair_trials
 from world2act_core.evaluation.gate import Gate
 from world2act_core.evaluation.signature import KEY_VARIABLE, write_gate
 from world2act_core.policies.run_folder import policy_files
 from world2act_core.runs import file_digest
-from world2act_core.runtime.graph import GRAPHS, NodeSpec, describe
+from world2act_core.runtime.graphs import GRAPHS, Include, NodeSpec, describe
+from world2act_core.runtime.graphs.real_arm import ROBOTS
 
 POLICY = {"policy": "replay:bag"}
 
@@ -35,12 +37,86 @@ def test_real_arm_is_the_same_without_the_simulator_and_with_cameras() -> None:
     assert real["policy"].executable == nodes("sim_arm")["policy"].executable
 
 
+def test_the_robots_come_with_their_contracts() -> None:
+    contracts = {robot: nodes("real_arm", robot=robot)["command"].parameters["robot"] for robot in ROBOTS}
+    assert contracts == {"franka": "franka_fr3", "ur": "ur5e", "sim": "libero_panda", "emulator": "franka_fr3"}
+
+
+def test_the_emulator_stands_beside_the_brain_and_is_waited_for() -> None:
+    found = nodes("real_arm", robot="emulator", embodiment="ur5e", cameras="agentview")
+    assert list(found) == ["arm_emulator", "skill_prompter", "policy", "command", "agentview_camera"]
+    assert found["arm_emulator"].essential and found["agentview_camera"].executable == "emulator_camera"
+    assert {node.parameters["robot"] for node in found.values()} == {"ur5e"}
+    waited = found["skill_prompter"].parameters["wait_for"]
+    assert isinstance(waited, list) and "arm_emulator" in waited
+
+
+def test_robot_sim_is_the_simulated_arm() -> None:
+    found = nodes("real_arm", robot="sim", task="libero_goal/3", record="bags/x")
+    assert found == nodes("sim_arm", task="libero_goal/3", record="bags/x")
+    assert found["skill_prompter"].parameters["start"] == "libero_goal/3/i0"
+
+
+def test_an_arm_of_ones_own_is_named_by_its_contract(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text((Path(contract.__file__).parent / "files" / "ur5e.yaml").read_text())
+    assert nodes("real_arm", robot=str(file))["command"].parameters["robot"] == str(file)
+
+
+@pytest.mark.parametrize(
+    ("values", "include"),
+    [
+        (
+            {"robot": "franka", "namespace": "left"},
+            Include("franka_fr3_moveit_config", "moveit.launch.py", {"robot_ip": "10.0.0.2", "namespace": "left"}),
+        ),
+        (
+            {"robot": "ur"},
+            Include(
+                "ur_robot_driver",
+                "ur_control.launch.py",
+                {
+                    "ur_type": "ur5e",
+                    "robot_ip": "10.0.0.2",
+                    "launch_rviz": "false",
+                    "initial_joint_controller": "scaled_joint_trajectory_controller",
+                },
+            ),
+        ),
+    ],
+)
+def test_an_address_starts_the_maker_s_driver(values: dict[str, str], include: Include) -> None:
+    assert describe("real_arm").build({**POLICY, **values}).includes == ()
+    assert describe("real_arm").build({**POLICY, **values, "robot_ip": "10.0.0.2"}).includes == (include,)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"robot": "pr2"}, "robot:=pr2 is neither franka, ur, sim, emulator nor an embodiment contract"),
+        ({"robot": "ur5e", "embodiment": "franka_fr3"}, "embodiment:=franka_fr3 another: give one"),
+        ({"robot": "emulator", "robot_ip": "10.0.0.2"}, "robot_ip:=10.0.0.2 needs robot:=franka or robot:=ur"),
+        ({"robot": "ur", "robot_ip": "10.0.0.2", "namespace": "left"}, "takes no namespace"),
+        ({"robot": "sim", "dry_run": "true"}, "dry_run means nothing with robot:=sim"),
+        ({"robot": "sim", "execution": "ensemble"}, "execution means nothing with robot:=sim"),
+        ({"robot": "sim", "dead_man_s": "0.5"}, "dead_man_s means nothing with robot:=sim"),
+        ({"cameras": "agentview"}, "'agentview' is not NAME=usb:DEVICE"),
+    ],
+)
+def test_a_robot_that_means_nothing_is_refused(values: dict[str, str], says: str) -> None:
+    with pytest.raises(World2ActError, match=says):
+        nodes("real_arm", **values)
+
+
 CHANGES = {
     "namespace": "left", "policy": "replay:other", "record": "bags/x", "autostart": "false", "robot": "franka_fr3",
     "task": "libero_goal/3", "cameras": "agentview", "realtime": "true", "starts": "libero_goal/8/i1", "source": "base",
     "time_limit_s": "5", "use_sim_time": "true", "dry_run": "true",
 }  # fmt: skip
-REAL = {**CHANGES, "robot": "libero_panda", "cameras": "agentview=usb:0", "task": "pick it up"}
+REAL = {
+    **CHANGES, "robot": "ur", "embodiment": "ur5e", "robot_ip": "10.0.0.2", "cameras": "agentview=usb:0",
+    "task": "pick it up", "execution": "ensemble", "dead_man_s": "0.5",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -57,11 +133,23 @@ def test_every_argument_changes_the_graph(graph: str, argument: str, tmp_path: P
     before = dict(base, policy="replay:bag")
     if argument == "results":
         base, before = {**base, "starts": "libero_goal/8/i1"}, {**before, "starts": "libero_goal/8/i1"}
-    assert describe(graph).build({**base, argument: value}).nodes != describe(graph).build(before).nodes
+    assert describe(graph).build({**base, argument: value}) != describe(graph).build(before)
 
 
 def test_dry_run_moves_the_commands_away_from_the_arm() -> None:
-    assert nodes("real_arm", dry_run="true")["command"].remappings == {"arm_command": "dry_run/arm_command"}
+    found = nodes("real_arm", robot="emulator", dry_run="true")
+    assert found["command"].parameters["dry_run"], "it publishes there by itself, whatever the contract's output is"
+    assert found["policy"].remappings == found["skill_prompter"].remappings == {"arm_command": "dry_run/arm_command"}
+    assert found["arm_emulator"].remappings == {}
+    waited = found["skill_prompter"].parameters["wait_for"]
+    assert isinstance(waited, list) and "arm_emulator" not in waited, "it would wait for commands for ever"
+
+
+def test_policy_and_command_agree_on_the_execution_mode() -> None:
+    graph = nodes("real_arm", execution="real_time")
+    assert {graph[name].parameters["execution"] for name in ("policy", "command")} == {"real_time"}
+    with pytest.raises(World2ActError, match="no execution mode 'closed'"):
+        nodes("real_arm", execution="closed")
 
 
 def test_every_node_gets_the_shared_memory_profile() -> None:
@@ -119,9 +207,10 @@ def pass_gate(run: Path, embodiment: str) -> None:
     write_gate(run, Gate(pair_trials(base, post), 60, 0.0, 0.05, "libero_goal/8", embodiment, digests, now))
 
 
-def test_an_arm_starts_no_node_of_a_post_trained_policy_without_its_gate(run: Path) -> None:
+@pytest.mark.parametrize("robot", ["franka", "ur", "libero_panda"])
+def test_an_arm_starts_no_node_of_a_post_trained_policy_without_its_gate(run: Path, robot: str) -> None:
     with pytest.raises(World2ActError, match=r"has no gate\.json.* run 'world2act gate .*require_gate:=false\)$"):
-        nodes("real_arm", policy="", run=str(run))
+        nodes("real_arm", policy="", run=str(run), robot=robot)
     with pytest.raises(World2ActError, match=r"has no gate\.json"):
         nodes("real_arm", policy=f"run:{run}#post-trained")
 
@@ -144,6 +233,8 @@ def test_a_residual_that_changed_after_the_gate_does_not_reach_the_arm(run: Path
     ("graph", "values"),
     [
         ("sim_arm", {}),
+        ("real_arm", {"robot": "sim"}),
+        ("real_arm", {"robot": "emulator"}),
         ("real_arm", {"dry_run": "true"}),
         ("real_arm", {"require_gate": "false"}),
         ("real_arm", {"policy": "run:{}#base"}),
@@ -157,8 +248,16 @@ def test_nothing_is_demanded_where_nothing_post_trained_can_move_an_arm(
     assert nodes(graph, **{**values, "policy": policy})["policy"].parameters["policy"] == policy
 
 
-@pytest.mark.parametrize(("graph", "values"), [("sim_arm", {}), ("real_arm", {"dry_run": "true"})])
-def test_it_can_be_demanded_in_a_simulator_and_a_dry_run_too(run: Path, graph: str, values: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("graph", "values"),
+    [
+        ("sim_arm", {}),
+        ("real_arm", {"robot": "sim"}),
+        ("real_arm", {"robot": "emulator"}),
+        ("real_arm", {"dry_run": "true"}),
+    ],
+)
+def test_it_can_be_demanded_where_no_arm_can_be_hurt_too(run: Path, graph: str, values: dict[str, str]) -> None:
     with pytest.raises(World2ActError, match=r"has no gate\.json"):
         nodes(graph, **values, policy=f"run:{run}", require_gate="true")
 

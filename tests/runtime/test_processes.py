@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from world2act_core.errors import MissingExtraError
+from world2act_core.errors import MissingExtraError, World2ActError
 from world2act_core.runtime import processes
-from world2act_core.runtime.graph import Graph, NodeSpec
+from world2act_core.runtime.graphs import Graph, Include, NodeSpec
 from world2act_core.runtime.processes import GraphProcesses, command_line, run_graph
 
 SLEEPER = "import time\nprint('here', flush=True)\ntime.sleep(60)"
@@ -95,7 +95,7 @@ def test_a_node_that_ignores_polite_signals_is_killed(package: Path) -> None:
 
 def test_nodes_do_not_outlive_a_killed_parent(package: Path) -> None:
     program = (
-        "from world2act_core.runtime.graph import Graph, NodeSpec\n"
+        "from world2act_core.runtime.graphs import Graph, NodeSpec\n"
         "from world2act_core.runtime import processes\n"
         "processes.REAPER_GRACE_S = 0.5\n"
         "nodes = tuple(NodeSpec(n, n, package='fake') for n in ('sleeper', 'stubborn'))\n"
@@ -172,3 +172,26 @@ def test_parameters_remappings_and_namespace_reach_the_command_line(package: Pat
 def test_a_package_that_is_not_built_is_one_sentence(package: Path) -> None:
     with pytest.raises(MissingExtraError, match="fake/nothing is not installed; 'make setup'"):
         command_line(NodeSpec("nothing", "n", package="fake"), Path("/x.yaml"))
+
+
+def test_a_driver_s_launch_file_is_started_by_upstream_s_launch(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ros2 = tmp_path / "bin" / "ros2"
+    ros2.parent.mkdir()
+    ros2.write_text('#!/bin/sh\necho "asked for: $*"\n')
+    ros2.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{ros2.parent}:{os.environ['PATH']}")
+    include = Include("ur_robot_driver", "ur_control.launch.py", {"robot_ip": "10.0.0.2", "namespace": ""})
+    output = io.StringIO()
+    with GraphProcesses(Graph("g", (node("sleeper"),), (include,)), output) as running:
+        running.wait()
+    said = "[ur_robot_driver] asked for: launch ur_robot_driver ur_control.launch.py robot_ip:=10.0.0.2\n"
+    assert said in output.getvalue(), "an empty argument is left to the launch file"
+
+
+def test_without_upstream_s_launch_a_driver_is_one_sentence(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes.shutil, "which", lambda *_, **__: None)
+    include = Include("ur_robot_driver", "ur_control.launch.py", {"robot_ip": "10.0.0.2"})
+    with pytest.raises(World2ActError, match="ur_control.launch.py needs 'ros2 launch', .* leave robot_ip empty"):
+        run_graph(Graph("g", (), (include,)), io.StringIO())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -65,3 +67,19 @@ def test_the_loop_keeps_its_pace() -> None:
     ahead = min(tick - began - 0.02 * (index + 1) for index, tick in enumerate(ticks))
     assert ahead > -0.005, "a tick came before its deadline"
     assert len(ticks) + loop.missed >= int((ticks[-1] - began) / 0.02) - 1
+
+
+def test_real_time_priority_is_given_to_every_thread_or_refused_in_one_sentence() -> None:
+    """In a process of its own: this one keeps its priority."""
+    script = (
+        "import os, threading\n"
+        "from world2act_core.runtime.priority import run_in_real_time\n"
+        "done = threading.Event()\n"
+        "threading.Thread(target=done.wait).start()\n"
+        "refusal = run_in_real_time(10)\n"
+        "kinds = {os.sched_getscheduler(int(t)) for t in os.listdir('/proc/self/task')}\n"
+        "print(refusal or kinds == {os.SCHED_FIFO})\n"
+        "done.set()\n"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+    assert said == "True" or said.startswith("SCHED_FIFO is not permitted")

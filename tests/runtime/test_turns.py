@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from world2act_core.embodiment import load_embodiment
+from world2act_core.errors import ContractError
 from world2act_core.runtime.turns import ChunkTurns
 
 PANDA = load_embodiment("libero_panda")
@@ -55,3 +58,39 @@ def test_nothing_is_wanted_after_a_stop() -> None:
     turns.stop()
     turns.hold_seen(20.0)
     assert turns.due == math.inf
+
+
+def test_an_ensemble_is_asked_again_at_once_for_a_newer_observation() -> None:
+    turns = ChunkTurns(PANDA, lockstep=False, mode="ensemble")
+    turns.start(10.0)
+    turns.sent(1, 10.0, 10.12)
+    assert turns.wanted and turns.due == 10.0 + STEP
+
+
+def test_real_time_is_asked_so_early_that_the_answer_is_there_when_m_steps_left() -> None:
+    turns = ChunkTurns(PANDA, lockstep=False, mode="real_time")
+    turns.start(10.0)
+    turns.sent(1, 10.0, 10.08)  # two steps of delay
+    assert not turns.wanted
+    turns.track_seen(1, 0, 10.1)
+    assert not turns.wanted
+    turns.track_seen(1, 1, 10.15)
+    assert turns.due == 10.15, "steps 2 and 3 leave while it is computed"
+
+
+def test_real_time_remembers_the_slowest_of_the_last_answers() -> None:
+    turns = ChunkTurns(PANDA, lockstep=False, mode="real_time")
+    turns.start(10.0)
+    turns.sent(1, 10.0, 10.14)  # three steps
+    for number in range(2, 7):
+        assert not turns.wanted
+        turns.track_seen(number - 1, 0, 10.0 + number)
+        assert turns.wanted, "the slow answer is not forgotten yet"
+        turns.sent(number, 10.0 + number, 10.04 + number)
+    turns.track_seen(6, 1, 17.0)
+    assert not turns.wanted, "the last five took one step each"
+
+
+def test_only_open_loop_waits_for_an_arm_in_lockstep() -> None:
+    with pytest.raises(ContractError, match="needs clock:=wall"):
+        ChunkTurns(PANDA, lockstep=True, mode="ensemble")

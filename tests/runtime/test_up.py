@@ -8,7 +8,7 @@ import pytest
 
 from world2act_core.cli import main
 from world2act_core.runtime import processes
-from world2act_core.runtime.graph import Graph, describe
+from world2act_core.runtime.graphs import Graph, describe
 
 
 @pytest.fixture

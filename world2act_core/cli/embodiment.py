@@ -39,6 +39,7 @@ def summary(contract: str) -> str:
     robot = load_embodiment(contract)
     cameras = ", ".join(f"{c.name} {c.width}x{c.height} at {c.rate_hz:g} Hz" for c in robot.cameras.values())
     streams = ", ".join(f"{s.name} ({s.size}, {s.units})" for s in robot.state.values())
+    commands = f"{robot.output.kind} on {', '.join(robot.output.topics or (robot.action.topic,))}"
     return "\n".join(
         [
             f"{robot.file}: a valid contract",
@@ -47,6 +48,7 @@ def summary(contract: str) -> str:
             f"  cameras   {cameras}",
             f"  state     {streams}",
             f"  action    {robot.action.kind}: {', '.join(robot.action.names)}",
+            f"  output    {commands}",
             f"  gripper   {robot.action.names[robot.gripper.index]}: "
             f"{robot.gripper.open:g} opens, {robot.gripper.close:g} closes",
         ]

@@ -10,11 +10,12 @@ import argparse
 EXAMPLES = """\
   world2act up sim_arm --run runs/demo
   world2act up sim_arm --policy replay:bags/demo --starts libero_goal/8/i12 --record bags/live
+  world2act up real_arm --robot emulator --cameras agentview,wrist --policy replay:bags/fr3
   world2act up real_arm --run runs/demo --cameras agentview=usb:/dev/video0 --dry-run true"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from world2act_core.runtime.graph import GRAPHS
+    from world2act_core.runtime.graphs import GRAPHS
 
     parser.add_argument(
         "--with-parent", action="store_true", help="end the graph when the process that started this command ends"
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from world2act_core.runtime.graph import describe
+    from world2act_core.runtime.graphs import describe
     from world2act_core.runtime.processes import end_with_parent, run_graph
 
     if args.with_parent:

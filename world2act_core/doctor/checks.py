@@ -14,7 +14,7 @@ from pathlib import Path
 
 from world2act_core.doctor.probe import NotInstalledError, ProbeError, probe
 from world2act_core.doctor.types import Check, Finding
-from world2act_core.runtime.graph import dds_environment
+from world2act_core.runtime.graphs import dds_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 SETUP = "make setup"

@@ -11,14 +11,17 @@ from world2act_core.embodiment.contract import (
     load_embodiment,
     shipped_embodiments,
 )
+from world2act_core.embodiment.output import GripperOutput, Output
 
 __all__ = [
     "ActionLayout",
     "Camera",
     "Embodiment",
     "Gripper",
+    "GripperOutput",
     "JointLimits",
     "Limits",
+    "Output",
     "StateStream",
     "load_embodiment",
     "shipped_embodiments",

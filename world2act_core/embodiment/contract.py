@@ -6,7 +6,8 @@ contradicts itself is refused with one sentence naming file, key and value.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -15,12 +16,20 @@ from typing import Any
 import numpy as np
 
 from world2act_core.embodiment.checked import Checked, read_checked
+from world2act_core.embodiment.output import Output, parse_output
 from world2act_core.errors import ContractError
 from world2act_core.types import ActionChunk, Array
 
 ACTION_KINDS = ("eef_delta", "eef_pose", "joint_delta", "joint_positions")
 POSE_FIELDS = {"position": 3, "orientation": 4}
 TILES = ((0, 0), (0, 1), (1, 0), (1, 1))
+LIMIT_STREAMS = ("joint_positions", "workspace_m", "eef_speed_m_s")
+LIMIT_OPTIONS = {  # key → field of Limits
+    "eef_acceleration_m_s2": "eef_acceleration",
+    "eef_rotation_rad_s": "eef_rotation_speed",
+    "ramp_s": "ramp_s",
+    "dead_man_s": "dead_man_s",
+}
 UNITS = ("rad", "m", "quaternion_xyzw", "axis_angle", "normalised", "1")
 
 
@@ -101,10 +110,27 @@ class JointLimits:
 
 @dataclass(frozen=True)
 class Limits:
+    """What the safety filter refuses to exceed; what a file leaves out of the last four is not asked for.
+
+    Attributes:
+        joints: of stream ``joint_positions``.
+        workspace_lower: ``(3,)`` m, corner of the box for the end effector, in the frame of stream ``eef_position``.
+        workspace_upper: ``(3,)`` m, the opposite corner.
+        eef_speed: of the end effector, m/s.
+        eef_acceleration: of the end effector, m/s^2.
+        eef_rotation_speed: of the end effector, rad/s.
+        ramp_s: the first command after a rest is led in from the measured pose over this time, s.
+        dead_man_s: topic ``dead_man`` must say true at least this often, s; 0: no dead-man is asked for.
+    """
+
     joints: JointLimits
-    workspace_lower: Array  # (3,) m
-    workspace_upper: Array  # (3,) m
-    eef_speed: float  # m/s
+    workspace_lower: Array
+    workspace_upper: Array
+    eef_speed: float
+    eef_acceleration: float = math.inf
+    eef_rotation_speed: float = math.inf
+    ramp_s: float = 0.0
+    dead_man_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -122,17 +148,24 @@ class Embodiment:
     gripper: Gripper
     limits: Limits
     file: str
+    output: Output = field(default_factory=Output)
 
     @cached_property
     def step_s(self) -> float:
         """Seconds a control step."""
         return 1.0 / self.control_rate_hz
 
-    def check_chunk(self, chunk: ActionChunk) -> None:
-        """Raise ContractError unless the chunk is finite and ``(M, A)`` of this embodiment."""
-        expected = (self.chunk_length, self.action.size)
-        if chunk.actions.shape != expected:
-            raise ContractError(f"action chunk has shape {chunk.actions.shape}, {self.name} expects {expected}")
+    def check_chunk(self, chunk: ActionChunk, longest: int = 0) -> None:
+        """Raise ContractError unless the chunk is finite and ``(M, A)`` of this embodiment.
+
+        Args:
+            longest: a policy that looks further ahead than it executes may have up to this many steps instead of ``M``.
+        """
+        shape, expected = chunk.actions.shape, (self.chunk_length, self.action.size)
+        looks_ahead = len(shape) == 2 and expected[0] < shape[0] <= longest and shape[1] == expected[1]
+        if shape != expected and not looks_ahead:
+            more = f" and at most {longest} steps" if longest else ""
+            raise ContractError(f"action chunk has shape {shape}, {self.name} expects {expected}{more}")
         if not np.isfinite(chunk.actions).all():
             step, dim = np.argwhere(~np.isfinite(chunk.actions))[0]
             raise ContractError(
@@ -185,6 +218,8 @@ def _parse(raw: Checked) -> Embodiment:
     cameras = _cameras(raw.section("cameras"))
     state = {name: _stream(name, entry) for name, entry in raw.section("state").items()}
     action = _action(raw.section("action"))
+    gripper = _gripper(raw.section("gripper"), action)
+    output = parse_output(raw.section("output"), action, gripper.index, state) if "output" in raw else Output()
     embodiment = Embodiment(
         name=raw.text("name"),
         description=raw.text("description"),
@@ -194,9 +229,10 @@ def _parse(raw: Checked) -> Embodiment:
         cameras=cameras,
         state=state,
         action=action,
-        gripper=_gripper(raw.section("gripper"), action),
+        gripper=gripper,
         limits=_limits(raw.section("limits"), state),
         file=raw.file,
+        output=output,
     )
     raw.no_other_keys()
     return embodiment
@@ -291,7 +327,7 @@ def _gripper(raw: Checked, action: ActionLayout) -> Gripper:
 
 def _limits(raw: Checked, state: dict[str, StateStream]) -> Limits:
     for key in raw.keys:
-        if key not in ("joint_positions", "workspace_m", "eef_speed_m_s"):
+        if key not in LIMIT_STREAMS and key not in LIMIT_OPTIONS:
             raw.refuse(key, "limits an unknown stream")
     if "joint_positions" not in state:
         raw.refuse("joint_positions", "limits a stream that state does not have")
@@ -308,7 +344,8 @@ def _limits(raw: Checked, state: dict[str, StateStream]) -> Limits:
     box.ordered("lower", lower, "upper", upper)
     joints_raw.no_other_keys()
     box.no_other_keys()
-    return Limits(joints, lower, upper, raw.number("eef_speed_m_s", above=0))
+    options = {field: raw.number(key, above=0) for key, field in LIMIT_OPTIONS.items() if key in raw}
+    return Limits(joints, lower, upper, raw.number("eef_speed_m_s", above=0), **options)
 
 
 def as_vector(embodiment: Embodiment, state: dict[str, Any], streams: tuple[str, ...]) -> Array:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from world2act_core.embodiment import Embodiment
-from world2act_core.runtime.chunks import ChunkScheduler, Command, Hold, Track
+from world2act_core.episodes import fields
+from world2act_core.runtime.chunks import OPEN_LOOP, ChunkScheduler, Command, Hold, Track
+from world2act_core.runtime.safety import SafetyFilter
 from world2act_core.runtime.turns import LockstepStates
 from world2act_core.types import ActionChunk
 
@@ -29,11 +32,15 @@ class Answer:
     command: Command
 
 
-class _Commander:
-    """What both clocks share: the episode follows the skill prompt."""
+AFTER_HOLD = "waiting for a chunk that answers an observation from after the hold"
+AFTER_RESET = "the stop was reset: waiting for a chunk that answers an observation from after it"
 
-    def __init__(self, embodiment: Embodiment, scheduler: ChunkScheduler) -> None:
-        self._embodiment, self._scheduler = embodiment, scheduler
+
+class _Commander:
+    """What both clocks share: the episode follows the skill prompt, and the safety filter has the last word."""
+
+    def __init__(self, embodiment: Embodiment, safety: SafetyFilter, scheduler: ChunkScheduler) -> None:
+        self._embodiment, self._safety, self._scheduler = embodiment, safety, scheduler
         self._arrival: Arrival | None = None
 
     def on_prompt(self, episode_id: str, skill: str, stamp: float) -> None:
@@ -43,8 +50,8 @@ class _Commander:
             self._scheduler.stop("no episode is running")
             self._stopped()
         elif episode_id != self._scheduler.episode_id:
-            self._scheduler.start(episode_id, stamp)
-            self._started(stamp)
+            self._safety.begin()
+            self._started(episode_id, stamp)
 
     def on_chunk(self, arrival: Arrival) -> None:
         """An action chunk; it is judged when a command is due, because prompt and state may arrive after it."""
@@ -57,7 +64,24 @@ class _Commander:
             return ""
         return self._scheduler.accept(arrival.chunk, arrival.sequence, arrival.episode_id, arrival.embodiment, now)
 
-    def _started(self, stamp: float) -> None: ...
+    def _next(self, stamp: float, now: float | None, monotonic: float) -> Command:
+        """What is planned for this step, if the safety filter lets it pass."""
+        planned = self._scheduler.next(stamp)
+        command = self._safety.check(planned, now, monotonic)
+        if isinstance(planned, Track) and isinstance(command, Hold):
+            self._scheduler.reject(command.reason, stamp)
+        return command
+
+    def _reset(self, after: float) -> None:
+        """The operator released the stop: nothing that was planned or computed before may leave."""
+        self._arrival = None
+        self._safety.reset()
+        self._safety.begin()
+        if self._scheduler.episode_id:
+            self._scheduler.drop(AFTER_RESET, after)
+
+    def _started(self, episode_id: str, stamp: float) -> None:
+        self._scheduler.start(episode_id, stamp)
 
     def _stopped(self) -> None: ...
 
@@ -70,17 +94,20 @@ class LockstepCommander(_Commander):
 
     Args:
         embodiment: the arm.
+        safety: has the last word. Its ages must be unlimited: in lockstep the arm waits for the policy.
         hold_after_s: how long to wait for a chunk before saying HOLD, and between two HOLDs.
     """
 
-    def __init__(self, embodiment: Embodiment, hold_after_s: float = 1.0) -> None:
+    def __init__(self, embodiment: Embodiment, safety: SafetyFilter, hold_after_s: float = 1.0) -> None:
         # A chunk must answer exactly the state it begins at.
         step_s = embodiment.step_s
-        super().__init__(embodiment, ChunkScheduler(embodiment, max_age_s=0.5 * step_s, future_s=0.25 * step_s))
+        scheduler = ChunkScheduler(embodiment, max_age_s=0.5 * step_s, future_s=0.25 * step_s)
+        super().__init__(embodiment, safety, scheduler)
         self._states, self._hold_after_s = LockstepStates(embodiment), hold_after_s
         self._stopped()
 
-    def _started(self, stamp: float) -> None:
+    def _started(self, episode_id: str, stamp: float) -> None:
+        super()._started(episode_id, stamp)
         self._states.start(stamp)
         self._last: Answer | None = None
         self._held_at = -math.inf
@@ -90,12 +117,24 @@ class LockstepCommander(_Commander):
         self._pending, self._since, self._repeated = math.nan, 0.0, False
         self._last, self._held_at = None, -math.inf
 
-    def on_state(self, stamp: float, monotonic: float) -> None:
-        """The arm is in the state at ``stamp``."""
+    def reset(self, now: float) -> None:
+        """Release the stop. Time stands still meanwhile, so only the next episode has anything newer to go on with."""
+        self._reset(after=math.inf)
+
+    def on_state(self, topic: str, message: Any, monotonic: float) -> bool:
+        """A message of a state topic; True if the arm's state at its stamp is complete now.
+
+        Raises:
+            ContractError: the message contradicts the contract.
+        """
+        if not self._safety.measured.add(topic, message, monotonic):
+            return False
+        stamp = fields.stamp_s(message.header.stamp)
         if stamp == self._pending:
             self._repeated = True
         else:
             self._pending, self._since, self._repeated = stamp, monotonic, False
+        return True
 
     def poll(self, monotonic: float) -> Answer | None:
         """The command that is due now, if one is."""
@@ -108,8 +147,9 @@ class LockstepCommander(_Commander):
         if not self._states.is_due(pending):
             return None
         patient = monotonic - self._since < self._hold_after_s
-        refusal = "" if patient and self._is_early(pending) else self._judge(pending)
-        command = self._scheduler.next(pending)
+        fault = self._safety.fault(None, monotonic)
+        refusal = "" if fault or (patient and self._is_early(pending)) else self._judge(pending)
+        command = Hold(fault) if fault else self._next(pending, None, monotonic)
         if isinstance(command, Track):
             self._states.answered(pending)
             self._last = Answer(pending, command)
@@ -133,32 +173,49 @@ class WallCommander(_Commander):
 
     Args:
         embodiment: the arm.
-        state_timeout_s: without a measured state for this long the arm holds and the chunk is dropped.
+        safety: has the last word.
         max_age_s: a chunk that answers an older observation is refused.
+        mode: how chunks become actions, see ``chunks.plans``.
+        since: the arm's clock now; no chunk that answers an older observation is ever taken.
     """
 
-    def __init__(self, embodiment: Embodiment, state_timeout_s: float = 0.5, max_age_s: float = 2.0) -> None:
-        super().__init__(embodiment, ChunkScheduler(embodiment, max_age_s=max_age_s))
-        self._state_timeout_s = state_timeout_s
-        self._state_at: float | None = None
+    def __init__(
+        self,
+        embodiment: Embodiment,
+        safety: SafetyFilter,
+        max_age_s: float = 2.0,
+        mode: str = OPEN_LOOP,
+        since: float = -math.inf,
+    ) -> None:
+        super().__init__(embodiment, safety, ChunkScheduler(embodiment, max_age_s=max_age_s, mode=mode))
+        self._since = since
+        safety.begin()
 
-    def on_state(self, stamp: float, monotonic: float) -> None:
-        """A measured state was received."""
-        self._state_at = monotonic
+    def _started(self, episode_id: str, stamp: float) -> None:
+        super()._started(episode_id, max(stamp, self._since))
+        self._scheduler.drop("", after=self._since)  # to the letter: an episode's start forgives part of a step
+
+    def reset(self, now: float) -> None:
+        """Release the stop; a chunk must answer an observation from after ``now``, the arm's clock."""
+        self._since = now
+        self._reset(after=now)
+
+    def on_state(self, topic: str, message: Any, monotonic: float) -> bool:
+        """A message of a state topic; True if every topic has come with its stamp.
+
+        Raises:
+            ContractError: the message contradicts the contract.
+        """
+        return self._safety.measured.add(topic, message, monotonic)
 
     def tick(self, now: float, monotonic: float) -> Answer:
         """The command of this control period; ``now`` is the arm's clock."""
-        state_fault = self._state_fault(monotonic)
-        if state_fault:
+        fault = self._safety.fault(now, monotonic)
+        if fault:
+            self._arrival = None  # what came in a gap is not executed after it, nor what was planned before
+            self._safety.held()
             if self._scheduler.episode_id:
-                self._scheduler.drop(state_fault)  # what was planned before the gap is not resumed after it
-            self._arrival = None  # nor a chunk that arrived in it
-            return Answer(now, Hold(state_fault))
+                self._scheduler.drop(f"{AFTER_HOLD} ({fault})", after=now)
+            return Answer(now, Hold(fault))
         self._judge(now)
-        return Answer(now, self._scheduler.next(now))
-
-    def _state_fault(self, monotonic: float) -> str:
-        if self._state_at is None:
-            return "the arm's state has never been received"
-        age = monotonic - self._state_at
-        return f"the arm's state was last received {age:.1f} s ago" if age > self._state_timeout_s else ""
+        return Answer(now, self._next(now, now, monotonic))

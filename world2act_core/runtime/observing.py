@@ -1,8 +1,7 @@
 """From separate streams to one observation: same instant, fresh, complete, or a stated reason why not.
 
-A missing stream is never replaced by zeros. Freshness is judged twice: by the stamp in the header (the robot's clock)
-and by the age since reception (this machine's monotonic clock), because either can lie alone. Which samples belong
-together is decided by ``episodes.synchronise``, the rule that bags are read with.
+A missing stream is never replaced by zeros, a stale one (``freshness``) is not used. Which samples belong together is
+decided by ``episodes.synchronise``, the rule that bags are read with.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from world2act_core.embodiment import Embodiment
 from world2act_core.episodes import fields
 from world2act_core.episodes.synchronise import NotSynchronised, Samples, latest_synchronised
 from world2act_core.errors import ContractError
+from world2act_core.runtime.freshness import why_stale
 from world2act_core.types import Observation
 
 DEPTH = 256  # samples kept a state stream: a quarter of a second at 1 kHz
 IMAGE_DEPTH = 8
-FUTURE_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -121,12 +120,6 @@ class ObservationBuffer:
         where = samples.label
         if not samples.stamps:
             return f"{where}: nothing has been received"
-        age = monotonic - self._received[samples.name]
-        if age > self._max_age_s:
-            return f"{where}: nothing received for {age:.1f} s"
-        if now is None:
-            return ""
-        age = now - fields.ns_to_seconds(samples.stamps[-1])
-        if age < -FUTURE_S:
-            return f"{where}: stamped {-age:.2f} s in the future: are the machines' clocks synchronised?"
-        return f"{where}: newest stamp is {age:.1f} s old" if age > self._max_age_s else ""
+        stamp = fields.ns_to_seconds(samples.stamps[-1])
+        why = why_stale(stamp, self._received[samples.name], now, monotonic, self._max_age_s)
+        return f"{where}: {why}" if why else ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,8 +23,9 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from world2act_core.errors import World2ActError
 from world2act_core.runtime import reaper
-from world2act_core.runtime.graph import Graph, NodeSpec, Value
+from world2act_core.runtime.graphs import Graph, Include, NodeSpec, Value
 from world2act_core.runtime.prefixes import find_executable, ros_environment
 
 # How long a node may take to close a bag or free a simulator before the next, harder signal.
@@ -50,11 +52,27 @@ def command_line(node: NodeSpec, parameters: Path) -> list[str]:
     return [str(find_executable(node.package, node.executable)), *arguments]
 
 
+def include_command_line(include: Include) -> list[str]:
+    """A launch file of another package needs upstream's ``ros2 launch``.
+
+    Raises:
+        World2ActError: it is not there.
+    """
+    ros2 = shutil.which("ros2", path=ros_environment().get("PATH"))
+    if ros2 is None:
+        raise World2ActError(
+            f"{include.package}/{include.launch_file} needs 'ros2 launch', which is not installed here: "
+            "start the robot's driver yourself and leave robot_ip empty"
+        )
+    arguments = [f"{name}:={value}" for name, value in include.arguments.items() if value]
+    return [ros2, "launch", include.package, include.launch_file, *arguments]
+
+
 @dataclass
 class Running:
-    """A started node and the thread that prints what it says."""
+    """A started node (or launch file) and the thread that prints what it says."""
 
-    node: NodeSpec
+    node: NodeSpec | Include
     process: subprocess.Popen[str]
     reader: threading.Thread
 
@@ -82,10 +100,11 @@ class GraphProcesses:
             start_new_session=True,
         )
         try:
-            for index, node in enumerate(self._graph.nodes):
+            parts: list[NodeSpec | Include] = [*self._graph.includes, *self._graph.nodes]
+            for index, part in enumerate(parts):
                 if self._interrupted:
                     break
-                self._start(node, Path(self._folder.name) / f"{index}.yaml")
+                self._start(part, Path(self._folder.name) / f"{index}.yaml")
         except BaseException:
             self.__exit__()
             raise
@@ -98,13 +117,17 @@ class GraphProcesses:
         self._reaper.wait()
         self._folder.cleanup()
 
-    def _start(self, node: NodeSpec, parameters: Path) -> None:
-        parameters.write_text(parameter_yaml(node), encoding="utf-8")
+    def _start(self, part: NodeSpec | Include, parameters: Path) -> None:
         environment = ros_environment()
-        for name, value in node.env.items():
-            environment.setdefault(name, value)  # what the user has set wins
+        if isinstance(part, Include):
+            command = include_command_line(part)
+        else:
+            parameters.write_text(parameter_yaml(part), encoding="utf-8")
+            command = command_line(part, parameters)
+            for name, value in part.env.items():
+                environment.setdefault(name, value)  # what the user has set wins
         process = subprocess.Popen(
-            command_line(node, parameters),
+            command,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -116,9 +139,9 @@ class GraphProcesses:
         assert self._reaper.stdin is not None
         self._reaper.stdin.write(f"{process.pid}\n")
         self._reaper.stdin.flush()
-        reader = threading.Thread(target=self._relay, args=(node.name, process), daemon=True)
+        reader = threading.Thread(target=self._relay, args=(part.name, process), daemon=True)
         reader.start()
-        self.running.append(Running(node, process, reader))
+        self.running.append(Running(part, process, reader))
 
     def _relay(self, name: str, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None

@@ -1,26 +1,45 @@
-"""When the policy is asked next: open loop, one chunk after the other."""
+"""When the policy is asked next."""
 
 from __future__ import annotations
 
 import math
+from collections import deque
 
 from world2act_core.embodiment import Embodiment
+from world2act_core.errors import ContractError
+from world2act_core.runtime.chunks import ENSEMBLE, OPEN_LOOP, check_mode
+
+DELAYS = 5  # answers that are remembered to know how long the next one may take
 
 
 class ChunkTurns:
-    """Says from which stamp on the next observation is wanted, so that a chunk answers what its predecessor led to.
+    """Says from which stamp on the next observation is wanted.
 
-    In lockstep the answer is known: the observation exactly ``M`` steps after the last one. By the wall clock it is the
-    first observation after the last action of the chunk left, as seen in the arm's command stream.
+    In lockstep the answer is known: the observation exactly ``M`` steps after the last one. By the wall clock the
+    command stream tells what the arm does, and the execution mode decides:
+
+    - ``open_loop``: the first observation after the ``M``-th action left, so that a chunk answers what its predecessor
+      led to;
+    - ``ensemble``: the next one there is, a control step newer at least;
+    - ``real_time``: early enough that the answer is there when the ``M``-th action leaves, if it takes as long as the
+      slowest of the last few did (Black et al. 2025, algorithm 1).
 
     Args:
         embodiment: gives ``M`` and the control step.
-        lockstep: the arm's clock advances only with its commands.
+        lockstep: the arm's clock advances only with its commands; the mode must be ``open_loop``.
+        mode: the command process's execution mode.
+
+    Raises:
+        ContractError: no such mode, or not with this robot or clock.
     """
 
-    def __init__(self, embodiment: Embodiment, lockstep: bool) -> None:
-        self._length, self._step_s = embodiment.chunk_length, embodiment.step_s
+    def __init__(self, embodiment: Embodiment, lockstep: bool, mode: str = OPEN_LOOP) -> None:
+        check_mode(mode, embodiment)
+        if lockstep and mode != OPEN_LOOP:
+            raise ContractError(f"execution mode {mode} needs clock:=wall: in lockstep the arm waits for the policy")
+        self._length, self._step_s, self._mode = embodiment.chunk_length, embodiment.step_s, mode
         self.lockstep = lockstep
+        self._delays: deque[int] = deque(maxlen=DELAYS)
         self._seen_an_episode = False
         self.stop()
 
@@ -48,12 +67,21 @@ class ChunkTurns:
     def sent(self, sequence: int, observation_stamp: float, now: float) -> None:
         """Chunk ``sequence`` was published at ``now``."""
         self._sequence, self._sent_at = sequence, now
-        self.due = observation_stamp + self._length * self._step_s if self.lockstep else math.inf
+        if self.lockstep:
+            self.due = observation_stamp + self._length * self._step_s
+        else:
+            self._delays.append(math.ceil(max(0.0, now - observation_stamp) / self._step_s))
+            self.due = observation_stamp + self._step_s if self._mode == ENSEMBLE else math.inf
 
     def track_seen(self, sequence: int, step: int, stamp: float) -> None:
         """The arm was sent step ``step`` of chunk ``sequence`` at ``stamp``."""
-        if not self.lockstep and sequence == self._sequence and step == self._length - 1:
-            self.due = stamp + self._step_s
+        if self.lockstep or sequence != self._sequence or self._mode == ENSEMBLE:
+            return
+        if self._mode == OPEN_LOOP:
+            if step == self._length - 1:
+                self.due = stamp + self._step_s
+        elif not self.wanted and step >= self._length - 1 - max(self._delays, default=0):
+            self.due = stamp
 
     def hold_seen(self, stamp: float) -> None:
         """The arm was told to hold. Well after a chunk was sent that means it was not taken: think again."""

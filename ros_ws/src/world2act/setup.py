@@ -4,7 +4,17 @@ from glob import glob
 
 from setuptools import setup
 
-NODES = ("camera", "command", "policy", "recorder", "run_task", "sim_arm", "skill_prompter")
+NODES = (
+    "arm_emulator",
+    "camera",
+    "command",
+    "emulator_camera",
+    "policy",
+    "recorder",
+    "run_task",
+    "sim_arm",
+    "skill_prompter",
+)
 
 setup(
     # The Python distribution `world2act` is the core: with the same name here, pip and importlib.metadata would take

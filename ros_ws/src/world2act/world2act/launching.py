@@ -1,16 +1,19 @@
-"""Translates world2act_core.runtime.graph into actions of ``launch``. Needs launch and launch_ros (ROS 2 from apt)."""
+"""Translates world2act_core.runtime.graphs into actions of ``launch``. Needs launch and launch_ros (ROS 2 from apt)."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
+from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, OpaqueFunction, Shutdown
+from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
-from world2act_core.runtime.graph import NodeSpec, describe
+from world2act_core.runtime.graphs import Include, NodeSpec, describe
 
 
 def launch_actions(name: str) -> list[Any]:
@@ -20,9 +23,18 @@ def launch_actions(name: str) -> list[Any]:
 
     def nodes(context: LaunchContext) -> list[Any]:
         values = {a.name: LaunchConfiguration(a.name).perform(context) for a in graph.arguments}
-        return [_node(node) for node in graph.build(values).nodes]
+        built = graph.build(values)
+        return [*map(_include, built.includes), *map(_node, built.nodes)]
 
     return [*arguments, OpaqueFunction(function=nodes)]
+
+
+def _include(include: Include) -> Any:
+    path = Path(get_package_share_directory(include.package)) / "launch" / include.launch_file
+    given = {name: value for name, value in include.arguments.items() if value}
+    # Scoped: its arguments (robot_ip, namespace) must not become this graph's, nor this graph's become its own.
+    inner = IncludeLaunchDescription(PythonLaunchDescriptionSource(str(path)), launch_arguments=given.items())
+    return GroupAction([inner], scoped=True, forwarding=False)
 
 
 def _node(spec: NodeSpec) -> Any:

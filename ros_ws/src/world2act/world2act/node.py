@@ -12,7 +12,7 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -42,6 +42,7 @@ STATE_READER = _qos(reliable=False, depth=10)
 COMMAND = _qos(reliable=True, depth=1)  # never an old one
 COMMAND_OFFERED = _qos(reliable=True, depth=10)  # kept until a recorder has them; an arm still takes only the newest
 EVENT = _qos(reliable=True, depth=10)
+EMERGENCY = _qos(reliable=True, depth=10)  # a stop: none may be lost
 LATCHED = _qos(reliable=True, depth=1, latched=True)  # late joiners get the current value
 RECORD = _qos(reliable=True, depth=1000)  # a recorder must not drop what a reader could skip
 RECORD_SENSOR = _qos(reliable=False, depth=1000)
@@ -53,6 +54,11 @@ def message_class(type_name: str) -> Any:
     """``sensor_msgs/msg/Image`` → its class (rosidl_runtime_py is not everywhere)."""
     package, kind, name = type_name.split("/")
     return getattr(importlib.import_module(f"{package}.{kind}"), name)
+
+
+def without_numbers(reason: str) -> str:
+    """A reason whose numbers grow is still the same reason."""
+    return re.sub(r"[\d.]+", "#", reason)
 
 
 make = compose.rclpy_make(message_class)
@@ -106,11 +112,13 @@ class World2ActNode(LifecycleNode):
     def parameter(self, name: str, default: Any, description: str, low: float = 0.0, high: float = 0.0) -> Any:
         """Declare and read a read-only parameter; its type is the default's, a number lies in ``[low, high]``."""
         descriptor = ParameterDescriptor(description=description, read_only=True)
-        if high > low:
+        if high > low and isinstance(default, int):
+            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
+        elif high > low:
             descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
         # rclpy takes an empty list for bytes: an empty text stands for "no entries".
         value = self.declare_parameter(name, default if default != [] else [""], descriptor).value
-        return [entry for entry in value if entry] if isinstance(default, list) else value
+        return [entry for entry in value or [] if entry] if isinstance(default, list) else value
 
     def embodiment_parameter(self) -> Embodiment:
         """The parameter ``robot``: name or file of the embodiment contract."""
@@ -186,7 +194,7 @@ class World2ActNode(LifecycleNode):
     # --- health ----------------------------------------------------------------------------------------------------
     def report(self, level: bytes, message: str, **values: Any) -> None:
         """Say how the node is: in the diagnostics, and in the log when there is a new reason to worry."""
-        said = (level, re.sub(r"[\d.]+", "#", message))  # a reason whose numbers grow is still the same reason
+        said = (level, without_numbers(message))
         if said != self._said:
             if level == ERROR:  # two call sites: rclpy's logger forbids one that changes its severity
                 self.get_logger().error(message)

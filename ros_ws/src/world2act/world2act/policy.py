@@ -34,6 +34,7 @@ from world2act_core.episodes.compose import header
 from world2act_core.episodes.messages import ACTION_CHUNK, ACTION_CHUNK_TOPIC, SKILL_PROMPT_TOPIC
 from world2act_core.errors import World2ActError
 from world2act_core.policies.address import open_policy
+from world2act_core.runtime.chunks import MODES, OPEN_LOOP
 from world2act_core.runtime.observing import Complete, Incomplete, ObservationBuffer
 from world2act_core.runtime.turns import ChunkTurns
 from world2act_core.types import ActionChunk
@@ -51,6 +52,7 @@ class PolicyNode(World2ActNode):
         self._embodiment = self.embodiment_parameter()
         self._address = self.parameter("policy", "", "address of the policy, e.g. run:FOLDER or replay:BAG")
         self._lockstep = self.parameter("clock", "state", "state: lockstep; wall: real time") == "state"
+        self._mode = self.parameter("execution", OPEN_LOOP, f"as the command process's: {', '.join(MODES)}")
         self._max_age_s = self.parameter("max_age_s", 0.5, "a stream without news for this long is stale", 0.02, 60.0)
         self._prompt = SkillPrompt()
         self._sequence, self._due_since, self._retry_at = 0, 0.0, 0.0
@@ -64,7 +66,7 @@ class PolicyNode(World2ActNode):
         # In lockstep the arm waits for the policy, so the age of a message says nothing until the arm repeats itself.
         age = self._max_age_s if not self._lockstep else max(self._max_age_s, 2.0)
         self._buffer = ObservationBuffer(self._embodiment, self._policy.cameras, age)
-        self._turns = ChunkTurns(self._embodiment, self._lockstep)
+        self._turns = ChunkTurns(self._embodiment, self._lockstep, self._mode)
         self.listen(SkillPrompt, SKILL_PROMPT_TOPIC, self._on_prompt, LATCHED)
         for topic, kind in state_topics(self._embodiment).items():
             self.listen(message_class(kind), topic, functools.partial(self._on_state, topic), STATE_READER)

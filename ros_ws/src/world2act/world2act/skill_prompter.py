@@ -192,9 +192,8 @@ class SkillPrompterNode(World2ActNode):
                 raise World2ActError("the task has no instruction: give one with the goal or as parameter task")
             now = self.get_clock().now().nanoseconds
             task.start_stamp = fields.ns_to_seconds(now)
-            self._events.publish(
-                compose.episode_event(compose.START, now, make=make, **self._about(task, request.task))
-            )
+            about = self._about(task, request.task)
+            self.publish(self._events, compose.episode_event(compose.START, now, make=make, **about))
             return request.task
         arm = ResetArm.Request(start_id=request.start_id, episode_id=task.episode_id, source=request.source)
         reply = self._call(self._reset_arm, arm, READY_WITHIN_S)
@@ -294,7 +293,7 @@ class SkillPrompterNode(World2ActNode):
             now = self.get_clock().now().nanoseconds
             end, steps = fields.ns_to_seconds(now), task.tracked
             event = compose.episode_event(compose.END, now, reason=reason, make=make, **self._about(task, instruction))
-            self._events.publish(event)
+            self.publish(self._events, event)
         outcome = OUTCOMES.get(reason, RunTask.Result.FAULT)
         return RunTask.Result(outcome=outcome, reason=reason, duration_s=end - task.start_stamp, steps=steps)
 

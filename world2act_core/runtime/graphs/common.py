@@ -1,0 +1,101 @@
+"""What every graph shares: the meaning of argument values, and the nodes that are the same on every arm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from world2act_core.embodiment import load_embodiment
+from world2act_core.errors import World2ActError
+from world2act_core.runtime.graphs.description import Argument, NodeSpec, Value
+
+COMMON = (
+    Argument("namespace", "", "namespace of every node and topic"),
+    Argument("policy", "", "address of the policy, for example replay:BAG#EPISODE"),
+    Argument("run", "", "run folder whose policy is started; short for policy:=run:FOLDER (FOLDER#base: its base)"),
+    Argument("params_file", "", "YAML file with parameters of the nodes; it wins over the arguments"),
+    Argument("record", "", "new folder for a bag of everything the graph says; empty: no recording"),
+    Argument(
+        "require_gate",
+        "auto",
+        "whether a run's post-trained policy needs a passed gate (world2act gate): true; false; "
+        "auto: on an arm, not in a simulator, an emulator or a dry run",
+    ),
+    Argument("autostart", "true", "configure and activate the nodes by themselves; false: a lifecycle manager does"),
+)
+
+
+def flag(values: Mapping[str, str], name: str) -> bool:
+    text = values[name].lower()
+    if text not in ("true", "false"):
+        raise World2ActError(f"{name}:={values[name]} must be true or false")
+    return text == "true"
+
+
+def seconds(values: Mapping[str, str], name: str, or_zero: bool = False) -> float:
+    try:
+        seconds = float(values[name])
+    except ValueError:
+        seconds = -1.0
+    if not (0 < seconds < 1e9 or (or_zero and seconds == 0)):
+        raise World2ActError(f"{name}:={values[name]} must be a number of seconds above 0{' or 0' * or_zero}")
+    return seconds
+
+
+def names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def policy_address(values: Mapping[str, str]) -> str:
+    if bool(values["policy"]) == bool(values["run"]):
+        raise World2ActError("name one of policy:=ADDRESS (for example replay:BAG) and run:=FOLDER")
+    return values["policy"] or f"run:{values['run']}"
+
+
+def demand_gate(values: Mapping[str, str], contract: str, *, on_arm: bool) -> None:
+    """Refuse a run's post-trained policy that no gate vouches for. Its base is what it was compared with, not what
+    post-training may have broken, so nothing is asked of it.
+
+    Raises:
+        World2ActError: says why, and which argument lifts the demand.
+    """
+    from world2act_core.policies.run_folder import split_reference
+
+    auto = values["require_gate"] == "auto"
+    if not (on_arm if auto else flag(values, "require_gate")):
+        return
+    scheme, _, reference = policy_address(values).partition(":")
+    if scheme != "run":
+        if auto:
+            return
+        raise World2ActError(f"require_gate:=true needs a policy of a run, but {scheme}: policies have no gate")
+    folder, part = split_reference(reference)
+    if part == "base":
+        return
+    from world2act_core.evaluation.signature import require_gate
+
+    try:
+        require_gate(folder, embodiment=load_embodiment(contract).name)
+    except World2ActError as refusal:
+        raise World2ActError(f"{refusal} (or start it ungated, in so many words: require_gate:=false)") from None
+
+
+def brain(values: Mapping[str, str], contract: str, clock: str, *, on_arm: bool) -> list[NodeSpec]:
+    """Policy and command: the same on a simulated and a real arm, each in a process of its own."""
+    demand_gate(values, contract, on_arm=on_arm)
+    shared: dict[str, Value] = {"robot": contract, "clock": clock, "autostart": flag(values, "autostart")}
+    return [
+        NodeSpec("policy", "policy", parameters={**shared, "policy": policy_address(values)}),
+        NodeSpec("command", "command", parameters=shared, essential=True),
+    ]
+
+
+def recorder(values: Mapping[str, str], contract: str) -> list[NodeSpec]:
+    if not values["record"]:
+        return []
+    parameters: dict[str, Value] = {
+        "robot": contract,
+        "autostart": flag(values, "autostart"),
+        "folder": str(Path(values["record"]).absolute()),
+    }
+    return [NodeSpec("recorder", "recorder", parameters=parameters)]

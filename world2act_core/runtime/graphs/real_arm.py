@@ -1,0 +1,154 @@
+"""Graph ``real_arm``: the brain on a Franka or UR, or on what stands in for one (LIBERO, the emulator)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from world2act_core.embodiment import Embodiment, load_embodiment, shipped_embodiments
+from world2act_core.errors import World2ActError
+from world2act_core.runtime.chunks import MODES, OPEN_LOOP, check_mode
+from world2act_core.runtime.graphs.common import COMMON, brain, flag, names, recorder, seconds
+from world2act_core.runtime.graphs.description import Argument, GraphDescription, Include, NodeSpec, Value
+from world2act_core.runtime.graphs.sim_arm import SIM_ARM, sim_arm_nodes
+
+ROBOTS = {"franka": "franka_fr3", "ur": "ur5e", "sim": "libero_panda", "emulator": "franka_fr3"}
+"""What can be asked for, and the contract that goes with it."""
+
+SIM_TASK = "libero_goal/8"
+
+ARGUMENTS = (
+    *COMMON,
+    Argument("robot", "franka", "franka, ur, sim (LIBERO), emulator; or the contract of an arm of your own"),
+    Argument("embodiment", "", "contract, shipped name or YAML file; empty: the robot's"),
+    Argument("robot_ip", "", "address of a franka or ur: starts its driver too; empty: the driver runs already"),
+    Argument("task", "", "default instruction of ~/start, in words; with robot:=sim the scene, suite/task"),
+    Argument(
+        "cameras",
+        "",
+        "drivers to start, e.g. agentview=usb:/dev/video0,wrist=realsense:SERIAL; empty: none. "
+        "A name alone: the emulator or simulator renders it",
+    ),
+    Argument("time_limit_s", "60", "longest duration of a task"),
+    Argument("use_sim_time", "false", "take the time from /clock, as when a bag is played with --clock"),
+    Argument("dry_run", "false", "publish commands on dry_run/<topic>, where no arm listens"),
+    Argument("execution", OPEN_LOOP, f"how action chunks are executed: {', '.join(MODES)}"),
+    Argument("dead_man_s", "0", "hold unless topic dead_man says true this often; 0: only if the contract asks"),
+)
+
+
+def _robot(values: Mapping[str, str]) -> tuple[str, str]:
+    """Which of ROBOTS (or "own") and its contract."""
+    robot, embodiment = values["robot"], values["embodiment"]
+    if robot in ROBOTS:
+        return robot, embodiment or ROBOTS[robot]
+    if Path(robot).suffix not in (".yaml", ".yml") and robot not in shipped_embodiments():
+        raise World2ActError(f"robot:={robot} is neither {', '.join(ROBOTS)} nor an embodiment contract")
+    if embodiment:
+        raise World2ActError(f"robot:={robot} names a contract and embodiment:={embodiment} another: give one")
+    return "own", robot
+
+
+def _driver(values: Mapping[str, str], robot: str, embodiment: Embodiment) -> list[Include]:
+    """The launch file of the robot's maker, if an address is given; docs/arms.md says what runs beside it."""
+    address, namespace = values["robot_ip"], values["namespace"]
+    if not address:
+        return []
+    if robot == "franka":
+        arguments = {"robot_ip": address, "namespace": namespace}
+        return [Include("franka_fr3_moveit_config", "moveit.launch.py", arguments)]
+    if robot != "ur":
+        raise World2ActError(f"robot_ip:={address} needs robot:=franka or robot:=ur")
+    if namespace:
+        raise World2ActError("the UR driver's launch file takes no namespace: start the driver yourself, drop robot_ip")
+    arguments = {"ur_type": "ur5e", "robot_ip": address, "launch_rviz": "false"}
+    if embodiment.output.kind == "joint_trajectory":
+        arguments["initial_joint_controller"] = embodiment.output.topic.partition("/")[0]
+    return [Include("ur_robot_driver", "ur_control.launch.py", arguments)]
+
+
+def _cameras(values: Mapping[str, str], contract: str, embodiment: Embodiment) -> list[NodeSpec]:
+    """One process a camera: a driver, or the emulator's renderer."""
+    nodes = []
+    for entry in names(values["cameras"]):
+        name, _, driver = entry.partition("=")
+        source, _, device = driver.partition(":")
+        emulated = not driver and values["robot"] == "emulator"
+        if name not in embodiment.cameras or not (emulated or source in ("usb", "realsense")):
+            expected = f"NAME=usb:DEVICE or NAME=realsense:SERIAL with NAME one of {', '.join(embodiment.cameras)}"
+            raise World2ActError(f"cameras: {entry!r} is not {expected}")
+        parameters: dict[str, Value] = {
+            "robot": contract,
+            "autostart": flag(values, "autostart"),
+            "use_sim_time": flag(values, "use_sim_time"),
+            "camera": name,
+        }
+        if not emulated:
+            parameters |= {"source": source, "device": device}
+        executable = "emulator_camera" if emulated else "camera"
+        nodes.append(NodeSpec(executable, f"{name}_camera", parameters=parameters))
+    return nodes
+
+
+def _execution(values: Mapping[str, str], embodiment: Embodiment) -> dict[str, dict[str, Value]]:
+    """What policy and command do on a robot only."""
+    check_mode(values["execution"], embodiment)
+    shared: dict[str, Value] = {"use_sim_time": flag(values, "use_sim_time"), "execution": values["execution"]}
+    dead_man_s = seconds(values, "dead_man_s", or_zero=True)
+    return {"policy": shared, "command": {**shared, "dry_run": flag(values, "dry_run"), "dead_man_s": dead_man_s}}
+
+
+def real_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
+    robot, contract = _robot(values)
+    embodiment = load_embodiment(contract)
+    driver = _driver(values, robot, embodiment)
+    if robot == "sim":
+        return _on_libero(values, contract)
+    sim_time, dry_run, autostart = (flag(values, name) for name in ("use_sim_time", "dry_run", "autostart"))
+    brain_nodes = [
+        replace(node, parameters={**node.parameters, **_execution(values, embodiment)[node.executable]})
+        for node in brain(values, contract, "wall", on_arm=robot != "emulator" and not dry_run)
+    ]
+    cameras = _cameras(values, contract, embodiment)
+    recorder_nodes = recorder(values, contract)
+    emulator: list[NodeSpec] = []
+    if robot == "emulator":
+        arm: dict[str, Value] = {"robot": contract, "autostart": autostart}
+        emulator = [NodeSpec("arm_emulator", "arm_emulator", parameters=arm, essential=True)]
+    awaited = [*brain_nodes, *cameras, *recorder_nodes, *([] if dry_run else emulator)]
+    prompter: dict[str, Value] = {
+        "autostart": autostart,
+        "robot": contract,
+        "simulator": False,
+        "use_sim_time": sim_time,
+        "task": values["task"],
+        "time_limit_s": seconds(values, "time_limit_s"),
+        "wait_for": [node.name for node in awaited],
+    }
+    nodes = [
+        NodeSpec("skill_prompter", "skill_prompter", parameters=prompter, essential=True),
+        *brain_nodes,
+        *cameras,
+        *recorder_nodes,
+    ]
+    if dry_run:
+        topic = embodiment.action.topic  # the others follow what the command node does by itself
+        nodes = [replace(node, remappings={topic: f"dry_run/{topic}"}) for node in nodes]
+    return [*driver, *emulator, *nodes]
+
+
+def _on_libero(values: Mapping[str, str], contract: str) -> list[NodeSpec | Include]:
+    """The same brain on LIBERO's arm: graph ``sim_arm`` without a list of starts; ~/start runs the scene's first."""
+    for name in ("use_sim_time", "dry_run"):
+        if flag(values, name):
+            raise World2ActError(f"{name} means nothing with robot:=sim: the simulated arm keeps its own time")
+    for argument in ARGUMENTS:
+        if argument.name in ("execution", "dead_man_s") and values[argument.name] != argument.default:
+            raise World2ActError(f"{argument.name} means nothing with robot:=sim, which waits for every command")
+    known = {argument.name: argument.default for argument in SIM_ARM.arguments}
+    shared = {name: values[name] for name in known if name in values}
+    return sim_arm_nodes({**known, **shared, "robot": contract, "task": values["task"] or SIM_TASK})
+
+
+REAL_ARM = GraphDescription("real_arm", "the same nodes on a robot", ARGUMENTS, real_arm_nodes)

@@ -1,0 +1,73 @@
+"""Graph ``sim_arm``: a LIBERO task, the brain, and what runs tasks on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from world2act_core.embodiment import Embodiment, load_embodiment
+from world2act_core.errors import World2ActError
+from world2act_core.runtime.graphs.common import COMMON, brain, flag, names, recorder
+from world2act_core.runtime.graphs.description import Argument, GraphDescription, Include, NodeSpec, Value
+
+ARGUMENTS = (
+    *COMMON,
+    Argument("robot", "libero_panda", "embodiment: shipped name or YAML file"),
+    Argument("task", "libero_goal/8", "the scene to load, suite/task"),
+    Argument("cameras", "", "cameras to render, separated by commas; empty: all of the embodiment"),
+    Argument("realtime", "false", "false: lockstep, every state gets one command; true: 20 Hz by the wall clock"),
+    Argument("starts", "", "start states to run, separated by commas; the graph ends after the last. Empty: wait"),
+    Argument("source", "policy", "who acts, as bags call it: base, post-trained ..."),
+    Argument("results", "", "file for the outcomes of starts, one JSON object a line"),
+)
+
+
+def _camera_names(values: Mapping[str, str], embodiment: Embodiment) -> list[str]:
+    wanted = names(values["cameras"]) or list(embodiment.cameras)
+    unknown = [name for name in wanted if name not in embodiment.cameras]
+    if unknown:
+        raise World2ActError(f"cameras: {embodiment.name} has {', '.join(embodiment.cameras)}, but no {unknown[0]!r}")
+    return wanted
+
+
+def sim_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
+    from world2act_core.simulators.libero_package import horizon
+
+    embodiment = load_embodiment(values["robot"])
+    autostart, realtime = flag(values, "autostart"), flag(values, "realtime")
+    brain_nodes = brain(values, values["robot"], "wall" if realtime else "state", on_arm=False)
+    recorder_nodes = recorder(values, values["robot"])
+    arm: dict[str, Value] = {
+        "robot": values["robot"],
+        "autostart": autostart,
+        "task": values["task"],
+        "cameras": _camera_names(values, embodiment),
+        "realtime": realtime,
+        "await_subscribers": [node.name for node in [*brain_nodes, *recorder_nodes]],
+    }
+    prompter: dict[str, Value] = {
+        "autostart": autostart,
+        "robot": values["robot"],
+        "simulator": True,
+        "start": f"{values['task']}/i0",
+        "source": values["source"],
+        "time_limit_s": horizon(values["task"].partition("/")[0]) / embodiment.control_rate_hz,
+        "wait_for": ["sim_arm", *(node.name for node in [*brain_nodes, *recorder_nodes])],
+    }
+    nodes: list[NodeSpec | Include] = [
+        NodeSpec("sim_arm", "sim_arm", parameters=arm, essential=True),
+        NodeSpec("skill_prompter", "skill_prompter", parameters=prompter, essential=True),
+        *brain_nodes,
+        *recorder_nodes,
+    ]
+    if starts := names(values["starts"]):
+        runner: dict[str, Value] = {"starts": starts, "source": values["source"]}
+        if values["results"]:
+            runner["results"] = str(Path(values["results"]).absolute())
+        nodes.append(NodeSpec("run_task", "run_task", parameters=runner, essential=True, lifecycle=False))
+    elif values["results"]:
+        raise World2ActError("results needs starts: without them nobody knows when the last task is over")
+    return nodes
+
+
+SIM_ARM = GraphDescription("sim_arm", "the simulated arm and what drives it", ARGUMENTS, sim_arm_nodes)
