@@ -44,6 +44,20 @@ class Desk:
         message.data = np.asarray(actions, np.float32).reshape(-1).tolist()
         self._chunks.publish(message)
 
+    def held_because(self, says: str) -> ArmCommand:
+        """Wait for a hold that says so; the arm shows its state again and again, because prompt, state and chunk may
+        overtake each other on their way and a state is answered only once."""
+        shown, last = 0, 0.0
+
+        def held() -> list[ArmCommand]:
+            nonlocal shown, last
+            if time.monotonic() - last > 0.5:
+                self.arm.show_state(0.05 * shown)
+                shown, last = shown + 1, time.monotonic()
+            return [command for command in self.commands if says in command.reason]
+
+        return self.probe.wait(held, 15, f"a hold that says {says!r}")[0]
+
     def next_command(self, seconds: float = 5.0) -> ArmCommand:
         count = len(self.commands)
         self.probe.wait(lambda: len(self.commands) > count, seconds, "a command")

@@ -48,18 +48,16 @@ BAD_CHUNKS = {
 def test_a_bad_chunk_makes_the_arm_hold_and_say_why(desk: Desk, kind: str) -> None:
     actions, horizon, says = BAD_CHUNKS[kind]
     desk.prompt("e1")
-    desk.arm.show_state(0.0)
     desk.chunk("e1", 0.0, actions, horizon=horizon)
-    held = desk.probe.wait(lambda: [c for c in desk.commands if says in c.reason], 5, f"a hold that says {says!r}")[0]
+    held = desk.held_because(says)
     assert held.mode == ArmCommand.HOLD and len(held.values) == 0, "a hold has no values, not zeros"
     assert not [c for c in desk.commands if c.mode == ArmCommand.TRACK]
 
 
 def test_a_chunk_of_a_past_episode_moves_nothing(desk: Desk) -> None:
     desk.prompt("e2")
-    desk.arm.show_state(0.0)
     desk.chunk("e1", 0.0, np.full((4, 7), 0.5))
-    desk.probe.wait(lambda: [c for c in desk.commands if "is for episode e1" in c.reason], 5, "a hold that says why")
+    desk.held_because("is for episode e1")
     assert not [c for c in desk.commands if c.mode == ArmCommand.TRACK]
 
 
