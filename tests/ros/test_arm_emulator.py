@@ -100,6 +100,7 @@ class Watch:
 
     def start(self) -> None:
         self._probe.wait_ready("skill_prompter", 60)
+        self._probe.wait(lambda: self.states, 20, "the arm's states")
         client = self._probe.node.create_client(Trigger, "skill_prompter/start")
         assert self._probe.wait_for_reply(client, Trigger.Request(), 20).success
 
