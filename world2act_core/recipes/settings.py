@@ -50,20 +50,20 @@ class Recipe:
     workers: int = 2
     torch_threads: int = 2
 
-    demonstrations: Split = Split(0, 9, 5, 1000)  # with actions: all that the base policy ever sees
+    demonstrations: Split = Split(0, 9, 10, 1000)  # with actions: all that the base policy ever sees
     videos: Split = Split(10, 24, 120, 2000)  # without actions: the world model's
     free_pairs: Split = Split(25, 29, 96, 3000)  # the base acting on its own and with noise: labels come free
     post_training: Split = Split(30, 34, 48, 4000)  # Stage 2's rollouts
-    evaluation: Split = Split(35, 49, 40, 5000)  # held out from all of the above
+    evaluation: Split = Split(35, 49, 40, 7000)  # held out from all of the above
     deployment_episodes: int = 3
 
     video_noise: tuple[float, ...] = (0.1, 0.2)  # of the demonstrator in the videos, cycled: they show recoveries
     release_chunks: int = 3  # demonstrations and videos go on so long after success, to show how the gripper lets go
-    pair_noise: tuple[float, ...] = (0.05, 0.1, 0.2)  # of the base in the free pairs, cycled
-    pair_steps: int = 80  # about as long as a demonstration: what comes later shows a base that is lost
+    pair_noise: tuple[float, ...] = (0.0, 0.0, 0.1, 0.2)  # of the base in the free pairs, cycled
+    pair_steps: int = 110  # longer than a demonstration; what comes later shows a base that is lost
     rollout_steps: int = 160  # post-training rollouts end there; evaluation runs to the task's horizon
     used_spread: float = 0.15  # action dimensions that spread less in the demonstrations get no residual
-    stage2_on_videos: bool = False  # ours: Stage 2 also imagines, and learns, at the frames of the videos
+    stage2_on_videos: bool = True  # ours: Stage 2 also imagines, and learns, at the frames of the videos
     rounds: int = 3  # of Stage 2: rollouts with the newest policy, then training
 
     # What all models learn from: "skills", each clip with its atomic prompt (the paper's), or "tasks", whole episodes
@@ -78,10 +78,10 @@ class Recipe:
     inverse_dynamics: IdmConfig = field(default_factory=IdmConfig)  # of the pixel-space baseline
     # Stage 2 imagines one chunk ahead of a real frame, so training need not look further; that keeps the demo short.
     world_model: CompactWorldModelConfig = field(default_factory=lambda: CompactWorldModelConfig(steps=500, unroll=1))
-    stage1: Stage1Config = field(default_factory=Stage1Config)
-    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)  # off unless it has steps
-    residual: ResidualConfig = field(default_factory=ResidualConfig)
-    stage2: Stage2Config = field(default_factory=Stage2Config)
+    stage1: Stage1Config = field(default_factory=lambda: Stage1Config(steps=2500, scene_dropout=0.0))
+    calibration: CalibrationConfig = field(default_factory=lambda: CalibrationConfig(steps=1500))  # off at 0 steps
+    residual: ResidualConfig = field(default_factory=lambda: ResidualConfig(encoder="patches"))
+    stage2: Stage2Config = field(default_factory=lambda: Stage2Config(steps=800, learning_rate=1e-3))
 
     def __post_init__(self) -> None:
         """Refuse what would only fail, or be wrong, after minutes of work."""

@@ -24,6 +24,10 @@ SET_BY_THE_PLAN = ("suite", "task", "seed", "evaluation")
 """What a recipe has and a plan decides for each cell."""
 
 
+_NOT_THE_DEMOS = Split(35, 49, 40, 5000)
+"""In the place of the recipe's evaluation, which the plan decides: starts of the demo are no setting of a study."""
+
+
 @dataclass(frozen=True)
 class StartSet(Split):
     """Evaluation starts: a split with a displacement of its own, in centimetres."""
@@ -125,7 +129,9 @@ class StudyPlan:
     @property
     def settings_sha256(self) -> str:
         """Of everything that the plan says, defaults of the code included."""
-        return hashlib.sha256(json.dumps(as_json(replace(self, sha256="")), sort_keys=True).encode()).hexdigest()
+        recipe = replace(self.recipe, evaluation=_NOT_THE_DEMOS)
+        settings = as_json(replace(self, sha256="", recipe=recipe))
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
     def cell_recipe(self, cell: Cell) -> Recipe:
         """The recipe of one cell; its evaluation split is the held-out starts."""
