@@ -78,6 +78,11 @@ class Probe:
         found = [s.message for array in self.heard["/diagnostics"] for s in array.status if s.name == name]
         return found[-1] if found else ""
 
+    def diagnosed(self, name: str, key: str) -> str:
+        """The last value of a key in the diagnostics of a node."""
+        found = [s.values for array in self.heard["/diagnostics"] for s in array.status if s.name == name]
+        return next((pair.value for pair in found[-1] if pair.key == key), "") if found else ""
+
     def close(self) -> None:
         self.executor.shutdown()
         self.node.destroy_node()

@@ -35,6 +35,8 @@ def test_an_interrupted_recording_is_closed_and_readable(
     about: dict[str, Any] = {"episode_id": "e", "task": "t", "embodiment": panda.name}
     with running(single("recorder", folder=str(bag)), domain) as (processes, _):
         probe.wait_ready("recorder")
+        told = (events, commands, *arm.publishers.values())
+        probe.wait(lambda: all(publisher.get_subscription_count() for publisher in told), 15, "the recorder listens")
         events.publish(compose.episode_event(compose.START, 0, make=make, **about))
         for step in range(9):
             stamp = step * 50_000_000
@@ -45,7 +47,8 @@ def test_an_interrupted_recording_is_closed_and_readable(
                 commands.publish(compose.track_command(np.full(7, 0.1 * step), stamp, make=make))
             time.sleep(0.01)
         events.publish(compose.episode_event(compose.END, 8 * 50_000_000, success=True, make=make, **about))
-        probe.spin(0.2)
+        sent = 2 + 9 * 2 + 3 * len(panda.cameras) + 8
+        probe.wait(lambda: probe.diagnosed("recorder", "messages") == str(sent), 20, "everything has arrived")
         process = processes.running[0].process
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
