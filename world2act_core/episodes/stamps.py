@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from world2act_core.episodes.fields import stamp_ns
+from world2act_core.episodes.fields import NS, stamp_ns
+
+_APART_NS = 3600 * NS
 
 
 @dataclass(frozen=True)
@@ -48,3 +50,8 @@ def chunk_stamps(message: Any) -> ChunkStamps:
         inference_end=stamp_ns(message.inference_end),
         published=stamp_ns(message.published),
     )
+
+
+def two_clocks(stamp: int, now: int) -> bool:
+    """Whether a stamp is by another clock than ``now`` (nanoseconds): simulated time, not a clock that is slow."""
+    return abs(now - stamp) > _APART_NS

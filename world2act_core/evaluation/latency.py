@@ -14,7 +14,7 @@ import numpy as np
 
 from world2act_core.episodes import fields, messages
 from world2act_core.episodes.mcap_file import RawMessage
-from world2act_core.episodes.stamps import ChunkStamps, chunk_stamps
+from world2act_core.episodes.stamps import ChunkStamps, chunk_stamps, two_clocks
 from world2act_core.episodes.storage import bag_messages, decode
 from world2act_core.errors import DamagedBagError, World2ActError
 from world2act_core.types import Array
@@ -30,7 +30,6 @@ PHOTON, ASSEMBLY, WAIT, INFERENCE, PUBLICATION, FIRST_COMMAND = CHAIN = (
 """What a chunk's time is made of, in order: one begins where the last one ended."""
 WHOLE, AGE = "photon → first command", "image age at the policy"
 PERCENTILES = (50, 95, 99)
-_APART_NS = 3600 * fields.NS  # clocks that differ by more than this are two clocks, not one that is slow
 _BEFORE_MS = -1.0  # a command's stamp is its control period's; beyond this an effect comes before its cause
 
 
@@ -48,7 +47,7 @@ class ChunkTiming:
     @property
     def lockstep(self) -> bool:
         """Whether the robot's clock is simulated time."""
-        return _two_clocks(self.stamps)
+        return two_clocks(self.stamps.observation, self.stamps.inference_start)
 
     def chain(self) -> dict[str, float]:
         """Segment of ``CHAIN`` → milliseconds; without those that this chunk cannot tell."""
@@ -212,7 +211,8 @@ class _Reader:
         waiting, command = self._waiting[max(spaces, key=len)], decode(raw)
         if command.mode == fields.TRACK and command.chunk in waiting:
             stamps = waiting.pop(command.chunk)
-            left = raw.log_time_ns if _two_clocks(stamps) else fields.stamp_ns(command.header.stamp)
+            lockstep = ChunkTiming(stamps, None).lockstep
+            left = raw.log_time_ns if lockstep else fields.stamp_ns(command.header.stamp)
             self._report.chunks.append(ChunkTiming(stamps, left))
 
     def _drop(self, space: str) -> None:
@@ -224,10 +224,6 @@ class _Reader:
         for space in list(self._waiting):
             self._drop(space)
         self._report.chunks.sort(key=lambda chunk: chunk.stamps.published)
-
-
-def _two_clocks(stamps: ChunkStamps) -> bool:
-    return abs(stamps.observation - stamps.inference_start) > _APART_NS
 
 
 def _ms(ns: int) -> float:

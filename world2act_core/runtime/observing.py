@@ -6,7 +6,7 @@ decided by ``episodes.synchronise``, the rule that bags are read with.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -126,8 +126,8 @@ class ObservationBuffer:
 
     def _complete(self, found: Observation) -> Complete:
         """``found`` holds samples instead of values."""
-        shown: dict[str, Sample] = dict(found.images)
-        measured: dict[str, Sample] = dict(found.state)
+        shown: Mapping[str, Any] = found.images
+        measured: Mapping[str, Any] = found.state
         cameras = self._embodiment.cameras
         images = {name: fields.decode_image(sample.value, cameras[name]) for name, sample in shown.items()}
         state = {name: sample.value for name, sample in measured.items()}
