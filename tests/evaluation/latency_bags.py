@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class Recording:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._entries: list[tuple[int, str, object]] = []
+        self.entries: list[tuple[int, str, Any]] = []
 
     def chunk(
         self,
@@ -52,22 +53,21 @@ class Recording:
     ) -> None:
         actions = ActionChunk(np.zeros((4, 7), np.float32), 0.0, "pick the bowl")
         message = compose.action_chunk(actions, times, sequence, episode, PANDA.name)
-        self._entries.append((times.published if at is None else at, topic, message))
+        self.entries.append((times.published if at is None else at, topic, message))
 
     def command(
         self, sequence: int, step: int, left: int, stamp: int | None = None, topic: str = "arm_command"
     ) -> None:
         message = compose.track_command(np.zeros(7), left if stamp is None else stamp, sequence, step)
-        self._entries.append((left, topic, message))
+        self.entries.append((left, topic, message))
 
     def hold(self, left: int) -> None:
-        self._entries.append((left, "arm_command", compose.hold_command("waiting", left)))
+        self.entries.append((left, "arm_command", compose.hold_command("waiting", left)))
 
     def write(self) -> Path:
         with BagWriter(self.path, PANDA) as writer:
-            for log_time, topic, message in sorted(self._entries, key=lambda entry: entry[0]):
-                type_name = message.__msgtype__  # type: ignore[attr-defined]
-                writer.write_raw(topic, type_name, messages.serialise(message), log_time)
+            for log_time, topic, message in sorted(self.entries, key=lambda entry: entry[0]):
+                writer.write_raw(topic, message.__msgtype__, messages.serialise(message), log_time)
         return self.path
 
 

@@ -20,11 +20,12 @@ from world2act_core.evaluation.latency import AGE, CHAIN, INFERENCE, WHOLE, read
 def test_every_segment_is_what_was_stamped(tmp_path: Path) -> None:
     report = read_latency(on_a_robot(tmp_path / "bag"))
     segments = report.segments()
-    assert list(segments) == ["agentview: photon → received", "wrist: photon → received", *CHAIN[1:], WHOLE, AGE]
+    assert list(segments) == ["agentview: photon → received", "wrist: photon → received", *CHAIN, WHOLE, AGE]
     constant = {name: set(values) for name, values in segments.items() if name not in (INFERENCE, WHOLE)}
     assert constant == {
         "agentview: photon → received": {10.0},
         "wrist: photon → received": {4.0},
+        "photon → received": {10.0},
         "received → assembled": {2.0},
         "assembled → inference": {1.0},
         "inference → published": {3.0},
@@ -128,6 +129,16 @@ def test_a_damaged_bag_shows_what_lies_in_front(tmp_path: Path, capsys: pytest.C
     said = capsys.readouterr().out
     assert "damaged: " in said and "at byte" in said
     assert 10 < len(read_latency(file).chunks) < 100
+
+
+def test_a_chunk_whose_stamps_do_not_fit_its_cameras_is_damage(tmp_path: Path) -> None:
+    recording = Recording(tmp_path / "bag")
+    recording.chunk(1, stamps(T0))
+    recording.command(1, 0, T0 + PERIOD)
+    recording.chunk(2, stamps(T0 + 2 * PERIOD))
+    recording.entries[-1][2].cameras.pop()
+    report = read_latency(recording.write())
+    assert len(report.chunks) == 1 and "a chunk's cameras and their stamps differ in number" in str(report.damage)
 
 
 def test_a_bag_that_is_not_there_or_not_a_bag_is_one_sentence(

@@ -73,7 +73,9 @@ def test_a_latched_stop_stands_out_with_its_reason() -> None:
     status.command_state, status.command_reason = "tracking", "tracking"
     assert line(status, "arm") == "arm      tracking: tracking; no stop is latched"
     status.command_state, status.command_reason = "stopped", "stopped by topic stop"
-    assert "STOP IS LATCHED: stopped by topic stop" in line(status, "arm")
+    assert line(status, "arm") == "arm      STOP IS LATCHED: stopped by topic stop"
+    status.command_state, status.command_reason = "inactive", "the node was deactivated"
+    assert "latched" not in line(status, "arm"), "nobody has said whether one is"
 
 
 def test_skill_progress_and_health() -> None:

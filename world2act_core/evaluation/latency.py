@@ -77,14 +77,14 @@ class LatencyReport:
     damage: DamagedBagError | None = None
 
     def segments(self) -> dict[str, Array]:
-        """Name → milliseconds, one a chunk: each camera's way, ``CHAIN`` without its first, ``WHOLE``, ``AGE``."""
+        """Name → milliseconds: each camera's way, ``CHAIN``, ``WHOLE``, ``AGE`` (of every image)."""
         cameras: dict[str, list[float]] = {}
         ages: list[float] = []
-        parts: dict[str, list[float]] = {name: [] for name in (*CHAIN[1:], WHOLE)}
+        parts: dict[str, list[float]] = {name: [] for name in (*CHAIN, WHOLE)}
         for chunk in self.chunks:
             chain = chunk.chain()
-            for name in CHAIN[1:]:
-                parts[name] += [chain[name]] if name in chain else []
+            for name, value in chain.items():
+                parts[name].append(value)
             if len(chain) == len(CHAIN):
                 parts[WHOLE].append(sum(chain.values()))
             for camera, (acquired, received) in () if chunk.lockstep else chunk.stamps.images.items():

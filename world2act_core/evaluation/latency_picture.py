@@ -42,6 +42,7 @@ def plot_latency(report: LatencyReport, path: Path) -> None:
         base = top
     above.set(xlabel="chunk", ylabel="ms", xlim=(0.5, len(chains) + 0.5), title=f"{report.path.name}: every chunk")
     above.set_ylim(bottom=0)
+    above.xaxis.get_major_locator().set_params(integer=True)
     above.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), reverse=True)
 
     found = [statistics(np.array([chain[name] for chain in chains if name in chain])) for name in names]

@@ -139,10 +139,12 @@ class GraphStatus:
 
     def _arm(self) -> str:
         if self.command_state == "stopped":
-            return f"STOP IS LATCHED: {self.command_reason}; release it with the command node's ~/reset"
+            return f"STOP IS LATCHED: {self.command_reason}"
         if not self.command_state:
             return "the command node has said nothing yet"
-        return f"{self.command_state}: {self.command_reason}; no stop is latched"
+        # A node that was deactivated no longer says whether a stop is latched.
+        free = "; no stop is latched" if self.command_state in ("tracking", "holding") else ""
+        return f"{self.command_state}: {self.command_reason}{free}"
 
     def _chunk_line(self) -> str:
         if self._chunk is None:

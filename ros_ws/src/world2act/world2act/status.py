@@ -26,6 +26,7 @@ from world2act_core.runtime.status import WINDOW_S, GraphStatus, NodeHealth, Str
 from world2act_interfaces.msg import ActionChunk, ArmCommand, SkillPrompt
 
 READY = "/ready"  # every node of World2Act offers this service
+ASK_S, SILENT_S = 1.0, 5.0
 STATES = {messages.IMAGE, messages.JOINT_STATE, messages.POSE_STAMPED}
 CLEAR = "\x1b[H\x1b[2J"
 
@@ -39,7 +40,8 @@ class StatusView(Node):
         domain = os.environ.get("ROS_DOMAIN_ID", "0")
         self.status = GraphStatus(f"{self._prefix} in ROS domain {domain}")
         self._states: dict[str, Any] = {}
-        self._asked: set[str] = set()
+        self._asked: dict[str, tuple[float, Any]] = {}
+        self._answered: dict[str, float] = {}
         self._heard: set[str] = set()
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENT)
         self.create_timer(0.3, self.look)
@@ -53,7 +55,6 @@ class StatusView(Node):
                 present.add(name)
         for name in set(self.status.nodes) - present:
             del self.status.nodes[name]
-            self._asked.discard(name)  # an answer that was under way when it ended never comes
         for name in present:
             self.status.nodes.setdefault(name, NodeHealth())
             self._ask_state(name)
@@ -62,19 +63,27 @@ class StatusView(Node):
                 self._listen(topic, kinds[0])
 
     def _ask_state(self, name: str) -> None:
-        """Its lifecycle state, when it answers; one question at a time."""
+        """Its lifecycle state; asked again every second, as an answer may be lost and a node may hang."""
+        now = time.monotonic()
         if name not in self._states:
             self._states[name] = self.create_client(GetState, f"{name}/get_state")
-        if name in self._asked or not self._states[name].service_is_ready():
+        client = self._states[name]
+        when, pending = self._asked.get(name, (0.0, None))
+        if not client.service_is_ready() or now - when < ASK_S:
             return
-        self._asked.add(name)
+        if pending is not None and not pending.done():
+            client.remove_pending_request(pending)
+        if now - self._answered.get(name, now) > SILENT_S:
+            self.status.nodes[name].state = ""
 
         def answered(future: Any) -> None:
-            self._asked.discard(name)
+            self._answered[name] = time.monotonic()
             if name in self.status.nodes:
                 self.status.nodes[name].state = future.result().current_state.label
 
-        self._states[name].call_async(GetState.Request()).add_done_callback(answered)
+        future = client.call_async(GetState.Request())
+        future.add_done_callback(answered)
+        self._asked[name] = (now, future)
 
     def _listen(self, topic: str, kind: str) -> None:
         self._heard.add(topic)
