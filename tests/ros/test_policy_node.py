@@ -39,8 +39,10 @@ def test_lockstep_one_chunk_an_observation(probe: Any, domain: int, made_bag: Pa
         first = probe.wait(lambda: desk.chunks, 5, "the first chunk")[0]
         np.testing.assert_array_equal(np.array(first.data, np.float32).reshape(4, 7), expected[:4])
         assert (first.sequence, first.episode_id, first.skill, first.horizon) == (1, "e1", "skill", 4)
-        stamps = [fields.stamp_ns(t) for t in (first.received, first.inference_start, first.inference_end)]
+        ordered = (*first.image_received[:1], first.received, first.assembled, first.inference_start)
+        stamps = [fields.stamp_ns(t) for t in (*ordered, first.inference_end, first.published)]
         assert stamps == sorted(stamps) and abs(stamps[0] / 1e9 - time.time()) < 10
+        assert list(first.cameras) == ["agentview", "wrist"] and fields.stamp_ns(first.image_stamps[1]) == 0
         desk.arm.show_state(0.0)
         again = probe.wait(lambda: desk.chunks[1:], 5, "the same chunk for the repeated state")[0]
         assert again.sequence == 1, "a repeated state asks for the same answer, not for the next chunk"

@@ -17,6 +17,7 @@ from tests.ros.support import FakeArm, make_episode, running
 from world2act.node import EVENT, RECORD
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.episodes import BagWriter, read_bag
+from world2act_core.evaluation.latency import AGE, WHOLE, latency_table, read_latency
 from world2act_core.runtime.graphs import describe
 from world2act_interfaces.msg import ArmCommand, EpisodeEvent
 
@@ -93,6 +94,11 @@ def test_a_task_runs_holds_when_stopped_and_is_recorded(
     assert [episode.task for episode in raw.episodes] == ["put the bowl on the plate"], raw.refused
     frame = raw.episodes[0].images["wrist"][0]
     assert frame.shape == (128, 128, 3) and frame[..., 2].mean() > 200 and frame[..., 0].mean() < 50, "RGB, not BGR"
+    timed = read_latency(tmp_path / "live")
+    assert {f"{name}: photon → received" for name in ("agentview", "wrist")} | {WHOLE, AGE} < set(timed.segments())
+    whole = timed.segments()[WHOLE]
+    assert len(whole) >= 4 and (whole > 0).all() and (whole < 30_000).all(), latency_table(timed)
+    assert not any("clocks disagree" in note for note in timed.notes()), latency_table(timed)
 
 
 def test_a_missing_camera_is_one_sentence(domain: int, robot: Embodiment, tmp_path: Path) -> None:

@@ -125,3 +125,15 @@ def test_old_samples_do_not_pile_up() -> None:
     for step in range(2000):
         add_states(buffer, 2.0 + step * 0.001)
     assert max(len(samples.stamps) for samples in buffer._states.values()) <= 256
+
+
+def test_an_observation_says_when_its_images_were_taken_and_its_parts_came() -> None:
+    """What came later and was not used does not count: else the way from the camera would look longer than it is."""
+    buffer = ObservationBuffer(PANDA, CAMERAS, max_age_s=0.5)
+    add_states(buffer, 1.0, monotonic=5.01)
+    add_image(buffer, "agentview", 1.0, monotonic=5.02)
+    add_image(buffer, "wrist", 1.001, monotonic=5.03)
+    add_states(buffer, 1.05, monotonic=5.06)
+    found = buffer.pick(5.07, 1.07)
+    assert isinstance(found, Complete)
+    assert found.images == {"agentview": (10**9, 5.02), "wrist": (1_001_000_000, 5.03)} and found.received == 5.03

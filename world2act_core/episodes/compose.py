@@ -16,12 +16,14 @@ import numpy as np
 from world2act_core.embodiment import Camera, Embodiment
 from world2act_core.episodes import messages
 from world2act_core.episodes.fields import HOLD, TRACK, split_ns
+from world2act_core.episodes.stamps import ChunkStamps
 from world2act_core.errors import ContractError
-from world2act_core.types import Array, Skill
+from world2act_core.types import ActionChunk, Array, Skill
 
 Make = Callable[..., Any]
 START, END = 0, 1  # EpisodeEvent.event
 _OUTCOMES: dict[bool | None, int] = {None: 0, True: 1, False: 2}  # EpisodeEvent.OUTCOME_*
+_CHUNK_TIMES = ("received", "assembled", "inference_start", "inference_end", "published")
 _TYPECODES = {"u1": "B", "f4": "f", "f8": "d"}
 
 
@@ -48,9 +50,12 @@ def _as_array(values: Array) -> array.array[Any]:
 
 def header(stamp_ns: int, frame_id: str = "", make: Make = messages.make) -> Any:
     """A std_msgs/Header."""
+    return make("std_msgs/msg/Header", stamp=_time(stamp_ns, make), frame_id=frame_id)
+
+
+def _time(stamp_ns: int, make: Make) -> Any:
     sec, nanosec = split_ns(stamp_ns)
-    time = make("builtin_interfaces/msg/Time", sec=sec, nanosec=nanosec)
-    return make("std_msgs/msg/Header", stamp=time, frame_id=frame_id)
+    return make("builtin_interfaces/msg/Time", sec=sec, nanosec=nanosec)
 
 
 def image_message(image: Array, camera: Camera, stamp_ns: int, make: Make = messages.make) -> Any:
@@ -123,6 +128,33 @@ def _pose(embodiment: Embodiment, names: list[str], state: Mapping[str, Array], 
     )
     frame_id = embodiment.state[names[0]].frame_id
     return make(messages.POSE_STAMPED, header=header(stamp_ns, frame_id, make), pose=pose)
+
+
+def action_chunk(
+    chunk: ActionChunk,
+    stamps: ChunkStamps,
+    sequence: int,
+    episode_id: str,
+    embodiment: str,
+    make: Make = messages.make,
+) -> Any:
+    """An ActionChunk message; its header's stamp is ``stamps.observation``."""
+    actions = np.atleast_2d(np.asarray(chunk.actions, np.float32))
+    return make(
+        messages.ACTION_CHUNK,
+        header=header(stamps.observation, "", make),
+        sequence=sequence,
+        episode_id=episode_id,
+        embodiment=embodiment,
+        skill=chunk.skill,
+        horizon=actions.shape[0],
+        action_dim=actions.shape[1],
+        data=actions.reshape(-1),
+        cameras=list(stamps.images),
+        image_stamps=[_time(acquired, make) for acquired, _ in stamps.images.values()],
+        image_received=[_time(received, make) for _, received in stamps.images.values()],
+        **{name: _time(getattr(stamps, name), make) for name in _CHUNK_TIMES},
+    )
 
 
 def track_command(

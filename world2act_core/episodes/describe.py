@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from world2act_core.episodes import fields, messages
 from world2act_core.episodes.compose import END, START
 from world2act_core.episodes.fields import ns_to_seconds, stamp_ns
-from world2act_core.episodes.mcap_file import RawMessage
-from world2act_core.episodes.storage import bag_messages
+from world2act_core.episodes.storage import bag_messages, decode
 from world2act_core.errors import DamagedBagError
 
 _OUTCOMES = {0: "unknown", 1: "success", 2: "failure"}
@@ -83,7 +81,7 @@ def _count(summary: BagSummary) -> None:
         _, count = summary.topics.get(raw.topic, (raw.type_name, 0))
         summary.topics[raw.topic] = (raw.type_name, count + 1)
         if raw.type_name == messages.EPISODE_EVENT:
-            event = _decode(raw)
+            event = decode(raw)
             if event.event == START:
                 current = EpisodeSummary(event.episode_id, event.task, event.embodiment, event.source, event.start_id)
                 summary.episodes.append(current)
@@ -93,13 +91,6 @@ def _count(summary: BagSummary) -> None:
                 current.seconds = ns_to_seconds(stamp_ns(event.header.stamp) - began)
                 current = None
         elif current is not None and raw.type_name == messages.ARM_COMMAND:
-            current.steps += _decode(raw).mode == fields.TRACK
+            current.steps += decode(raw).mode == fields.TRACK
         elif current is not None and raw.type_name == messages.IMAGE:
             current.images[raw.topic] = current.images.get(raw.topic, 0) + 1
-
-
-def _decode(raw: RawMessage) -> Any:
-    try:
-        return messages.deserialise(raw.data, raw.type_name)
-    except ValueError as error:
-        raise DamagedBagError(f"{raw.file or raw.topic} at byte {raw.offset}: {error}") from error

@@ -7,11 +7,13 @@ import sqlite3
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 from rosbags.rosbag2 import Reader, ReaderError
 
 from world2act_core.episodes.mcap_file import RawMessage, mcap_messages
+from world2act_core.episodes.messages import deserialise
 from world2act_core.errors import DamagedBagError, World2ActError
 
 
@@ -38,6 +40,18 @@ def bag_messages(path: str | Path) -> Iterator[RawMessage]:
             yield from _rosbag2_messages(path)
     else:
         raise World2ActError(f"there is no bag at {path}")
+
+
+def decode(raw: RawMessage) -> Any:
+    """The message itself.
+
+    Raises:
+        DamagedBagError: its bytes are no message of its type; says where.
+    """
+    try:
+        return deserialise(raw.data, raw.type_name)
+    except ValueError as error:
+        raise DamagedBagError(f"{raw.file or raw.topic} at byte {raw.offset}: {error}") from error
 
 
 def _mcap_files(folder: Path) -> list[Path]:

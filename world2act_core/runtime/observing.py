@@ -6,9 +6,9 @@ decided by ``episodes.synchronise``, the rule that bags are read with.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from world2act_core.embodiment import Embodiment
 from world2act_core.episodes import fields
@@ -21,12 +21,26 @@ DEPTH = 256  # samples kept a state stream: a quarter of a second at 1 kHz
 IMAGE_DEPTH = 8
 
 
+class Sample(NamedTuple):
+    """One message of a stream: its header's stamp, its arrival (monotonic, seconds), and what it holds."""
+
+    stamp_ns: int
+    received: float
+    value: Any
+
+
 @dataclass(frozen=True)
 class Complete:
-    """An observation, and when the last part of it arrived (this machine's monotonic clock, seconds)."""
+    """An observation, and where its parts were when.
+
+    Attributes:
+        received: when the last part of it arrived (this machine's monotonic clock, seconds).
+        images: camera → stamp of the image's header (nanoseconds), arrival (monotonic, seconds).
+    """
 
     observation: Observation
     received: float
+    images: dict[str, tuple[int, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,7 @@ class ObservationBuffer:
     def _add(self, samples: Samples, stamp: int, value: Any, monotonic: float, depth: int) -> None:
         if samples.stamps and stamp < samples.stamps[-1]:
             samples.clear()  # the clock began anew (a simulator was reset): what came before is another time
-        samples.add(stamp, value)
+        samples.add(stamp, Sample(stamp, monotonic, value))
         del samples.stamps[:-depth], samples.values[:-depth]
         self._received[samples.name] = monotonic
 
@@ -108,9 +122,18 @@ class ObservationBuffer:
         tolerance = 0.5 * self._embodiment.max_skew_s if exact else 1e-6
         if due is not None and (found.stamp < due - tolerance or (exact and found.stamp > due + tolerance)):
             return Incomplete("the next observation has not come yet", fault=False)
+        return self._complete(found)
+
+    def _complete(self, found: Observation) -> Complete:
+        """``found`` holds samples instead of values."""
+        shown: Mapping[str, Any] = found.images
+        measured: Mapping[str, Any] = found.state
         cameras = self._embodiment.cameras
-        images = {name: fields.decode_image(message, cameras[name]) for name, message in found.images.items()}
-        return Complete(Observation(found.stamp, images, found.state), max(self._received.values()))
+        images = {name: fields.decode_image(sample.value, cameras[name]) for name, sample in shown.items()}
+        state = {name: sample.value for name, sample in measured.items()}
+        received = max(sample.received for sample in (*shown.values(), *measured.values()))
+        times = {name: (sample.stamp_ns, sample.received) for name, sample in shown.items()}
+        return Complete(Observation(found.stamp, images, state), received, times)
 
     def _named_images(self) -> dict[str, Samples]:
         """As ``latest_synchronised`` wants them: named as the contract names the camera."""

@@ -14,7 +14,9 @@ NODES = (
     "run_task",
     "sim_arm",
     "skill_prompter",
+    "status",
 )
+SHARED = ("launch.py", "yaml", "xml", "foxglove.json")
 
 setup(
     # The Python distribution `world2act` is the core: with the same name here, pip and importlib.metadata would take
@@ -25,8 +27,8 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/world2act"]),
         ("share/world2act", ["package.xml"]),
-        # launch/ is a link to the repository's own folder: launch files, parameters and the Fast DDS profile.
-        ("share/world2act/launch", sorted(glob("launch/*.launch.py") + glob("launch/*.yaml") + glob("launch/*.xml"))),
+        # launch/ is a link to the repository's own folder: launch files, parameters, Fast DDS profile, Foxglove layout.
+        ("share/world2act/launch", [file for end in SHARED for file in sorted(glob(f"launch/*.{end}"))]),
     ],
     zip_safe=False,
     description="The nodes of World2Act",

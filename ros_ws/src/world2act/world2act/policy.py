@@ -12,7 +12,6 @@ import sys
 import time
 from typing import Any
 
-import numpy as np
 from sensor_msgs.msg import Image
 
 from world2act.node import (
@@ -29,9 +28,9 @@ from world2act.node import (
     run_node,
 )
 from world2act.topics import state_topics
-from world2act_core.episodes import fields
-from world2act_core.episodes.compose import header
-from world2act_core.episodes.messages import ACTION_CHUNK, ACTION_CHUNK_TOPIC, SKILL_PROMPT_TOPIC
+from world2act_core.episodes import compose, fields
+from world2act_core.episodes.messages import ACTION_CHUNK_TOPIC, SKILL_PROMPT_TOPIC
+from world2act_core.episodes.stamps import ChunkStamps
 from world2act_core.errors import World2ActError
 from world2act_core.policies.address import open_policy
 from world2act_core.runtime.chunks import MODES, OPEN_LOOP
@@ -122,41 +121,51 @@ class PolicyNode(World2ActNode):
         picked = self._buffer.pick(monotonic, now, self._turns.due, exact=self._lockstep)
         if isinstance(picked, Incomplete):
             return picked
-        began = self.get_clock().now()
+        assembled = (self._now_ns(), time.monotonic())
+        began = self._now_ns()
         try:
             chunk = self._policy.act(picked.observation, self._prompt.skill)
         except World2ActError as error:
             self._retry_at = time.monotonic() + PATIENCE_S
             self.report(ERROR, f"no chunk: {error}")
             return None
-        self._publish(chunk, picked, monotonic, began)
+        self._publish(chunk, self._stamps(picked, assembled, began))
         return None
 
-    def _publish(self, chunk: ActionChunk, picked: Complete, monotonic: float, began: Any) -> None:
-        ended = self.get_clock().now()
-        stamp = fields.seconds_to_ns(picked.observation.stamp)
-        waited_ns = fields.seconds_to_ns(monotonic - picked.received)
-        self._sequence += 1
-        actions = np.atleast_2d(np.asarray(chunk.actions, np.float32))
-        self._last = make(
-            ACTION_CHUNK,
-            header=header(stamp, make=make),
-            sequence=self._sequence,
-            episode_id=self._prompt.episode_id,
-            embodiment=self._embodiment.name,
-            skill=self._prompt.skill,
-            horizon=actions.shape[0],
-            action_dim=actions.shape[1],
-            data=actions.reshape(-1),
-            received=header(began.nanoseconds - waited_ns, make=make).stamp,
-            inference_start=began.to_msg(),
-            inference_end=ended.to_msg(),
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    def _stamps(self, picked: Complete, assembled: tuple[int, float], began: int) -> ChunkStamps:
+        """``assembled``: the same instant by this node's clock (nanoseconds) and monotonic (seconds)."""
+        ended = self._now_ns()
+
+        def clock(monotonic: float) -> int:
+            return assembled[0] - fields.seconds_to_ns(assembled[1] - monotonic)
+
+        return ChunkStamps(
+            observation=fields.seconds_to_ns(picked.observation.stamp),
+            images={name: (stamp, clock(received)) for name, (stamp, received) in picked.images.items()},
+            received=clock(picked.received),
+            assembled=assembled[0],
+            inference_start=began,
+            inference_end=ended,
+            published=ended,  # until it is: _publish
         )
-        self._turns.sent(self._sequence, picked.observation.stamp, self.seconds_now())
+
+    def _publish(self, chunk: ActionChunk, stamps: ChunkStamps) -> None:
+        self._sequence += 1
+        said = ActionChunk(chunk.actions, chunk.stamp, self._prompt.skill)
+        self._last = compose.action_chunk(
+            said, stamps, self._sequence, self._prompt.episode_id, self._embodiment.name, make
+        )
+        self._turns.sent(self._sequence, fields.ns_to_seconds(stamps.observation), self.seconds_now())
         self._due_since = time.monotonic()
+        self._last.published = self.get_clock().now().to_msg()
         self._publisher.publish(self._last)
-        took_ms = (ended.nanoseconds - began.nanoseconds) / 1e6
-        self.report(OK, "acting", chunk=self._sequence, inference_ms=f"{took_ms:.1f}")
+        took_ms = (stamps.inference_end - stamps.inference_start) / 1e6
+        oldest = min((stamp for stamp, _ in stamps.images.values()), default=stamps.observation)
+        values = {} if self._lockstep else {"image_age_ms": f"{(stamps.inference_start - oldest) / 1e6:.1f}"}
+        self.report(OK, "acting", chunk=self._sequence, inference_ms=f"{took_ms:.1f}", **values)
 
 
 def main() -> None:

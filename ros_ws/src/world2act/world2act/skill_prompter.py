@@ -171,7 +171,6 @@ class SkillPrompterNode(World2ActNode):
         task = self._task
         try:
             instruction = self._begin(task)
-            self.report(OK, f"running: {instruction}", episode=task.episode_id)
             self._prompt(task, instruction, instruction)
             reason = self._wait(task, goal, instruction)
             return self._finish(task, instruction, reason)
@@ -271,9 +270,10 @@ class SkillPrompterNode(World2ActNode):
                 return f"the arm held for {self._hold_limit_s:g} s: {task.hold_reason}"
             if not self._has_simulator and elapsed > self._time_limit_s:
                 return "time limit"
+            so_far = max(0.0, task.last_stamp - task.start_stamp) if self._has_simulator else elapsed
+            progress = min(1.0, so_far / self._time_limit_s)
+            self.report(OK, f"running: {instruction}", episode=task.episode_id, progress=f"{progress:.2f}")
             if goal is not None:
-                so_far = max(0.0, task.last_stamp - task.start_stamp) if self._has_simulator else elapsed
-                progress = min(1.0, so_far / self._time_limit_s)
                 goal.publish_feedback(RunTask.Feedback(skill=instruction, index=0, count=1, progress=progress))
         return ""
 
