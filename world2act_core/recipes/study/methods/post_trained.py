@@ -7,14 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
-from world2act_core.baselines.finetuning import fine_tune
+from world2act_core.baselines.finetuning import FinetuningConfig, finetune
 from world2act_core.policies.compact import save_compact
 from world2act_core.recipes.recording import read_collection, record
 from world2act_core.recipes.settings import Recipe
 from world2act_core.recipes.stages import ALIGNMENT, BAGS, HISTORY, POLICY, RESIDUAL, WORLD_MODEL, Stages
 from world2act_core.recipes.study.cells import Context, Made
 from world2act_core.recipes.study.methods.shared import Shared
+from world2act_core.residual.train import Objective
 from world2act_core.runs import Stage
 
 
@@ -63,10 +65,13 @@ def fine_tuned(context: Context) -> Made:
     data = trainer.post_training_set(work.folders_table([bags]))
     if recipe.stage2_on_videos:
         data = data.with_(trainer.post_training_set(work.table([learning.videos], with_actions=False)))
-    network, used = trainer.policy.network, trainer.residual.used
+    assert data.wanted is not None
+    used = trainer.residual.used  # no mask holds a base's other action dimensions: it is asked to go on there as it did
+    data = replace(data, wanted=torch.where(used.bool(), data.wanted, data.base))
     config = replace(recipe.stage2, steps=recipe.rounds * recipe.stage2.steps)
-    checkpoint = stage.scratch / "checkpoint.pt"
-    history = fine_tune(network, trainer.alignment, data, trainer.action_range, used, config, recipe.seed, checkpoint)
+    objective = Objective(trainer.alignment, data, trainer.action_range, torch.ones_like(used), config)
+    how = FinetuningConfig("full", learning_rate=recipe.stage2.learning_rate)
+    network, history = finetune(trainer.policy.network, objective, how, recipe.seed, stage.scratch / "checkpoint.pt")
     save_compact(stage.path(POLICY), network, trainer.policy.config, context.embodiment)
     stage.starts = [start.id for start in starts]
     return shared.made(f"compact:{stage.path(POLICY).resolve()}", cosine=history[-1]["cosine"])
