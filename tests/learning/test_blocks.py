@@ -29,7 +29,7 @@ def test_dropout_lets_gradients_through_where_it_let_values_through():
     x = torch.ones(64, 64, requires_grad=True)
     y = Dropout(0.5)(x)
     y.sum().backward()
-    assert torch.equal(x.grad, y.detach())
+    assert x.grad is not None and torch.equal(x.grad, y.detach())
 
 
 def test_dropout_drops_nothing_out_of_training():

@@ -10,7 +10,7 @@ import copy
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -75,8 +75,8 @@ def finetune(
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
     state = Checkpointed(network, optimizer, checkpoint)
     history = fit(state, losses, steps=objective.config.steps, seed=seed, label=label)
-    merged = network.merge_and_unload() if config.method == "lora" else network
-    return cast(Base, merged.requires_grad_(False).eval()), history
+    tuned: nn.Module = cast(Any, network).merge_and_unload() if config.method == "lora" else network
+    return cast(Base, tuned.requires_grad_(False).eval()), history
 
 
 def update_losses(network: nn.Module, objective: Objective, rows: torch.Tensor) -> Losses:
