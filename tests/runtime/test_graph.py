@@ -180,8 +180,16 @@ def test_a_value_that_means_nothing_is_refused(values: dict[str, str], says: str
 
 
 def test_an_unknown_camera_driver_names_the_known_ones() -> None:
-    with pytest.raises(World2ActError, match="'agentview=zed:1' is not NAME=usb:DEVICE or NAME=realsense:SERIAL"):
+    with pytest.raises(World2ActError, match="'agentview=zed:1' is not NAME=usb:DEVICE, NAME=realsense:SERIAL"):
         nodes("real_arm", cameras="agentview=zed:1")
+
+
+def test_a_camera_may_be_a_bag_or_somebody_else_s() -> None:
+    found = nodes("real_arm", cameras="agentview=bag:logs/x,wrist=external")
+    assert [name for name in found if name.endswith("_camera")] == ["agentview_camera"]
+    assert found["agentview_camera"].parameters["source"] == "bag"
+    with pytest.raises(World2ActError, match="cameras: wrist is there twice"):
+        nodes("real_arm", cameras="wrist=usb:0,wrist=usb:1")
 
 
 def test_an_unknown_graph_lists_the_known() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from world2act_core.embodiment import Embodiment, load_embodiment, shipped_embodiments
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.chunks import MODES, OPEN_LOOP, check_mode
-from world2act_core.runtime.graphs.common import COMMON, brain, flag, names, recorder, seconds
+from world2act_core.runtime.graphs.common import CAMERAS_HELP, COMMON, brain, camera_nodes, flag, recorder, seconds
 from world2act_core.runtime.graphs.description import Argument, GraphDescription, Include, NodeSpec, Value
 from world2act_core.runtime.graphs.sim_arm import SIM_ARM, sim_arm_nodes
 
@@ -27,8 +27,7 @@ ARGUMENTS = (
     Argument(
         "cameras",
         "",
-        "drivers to start, e.g. agentview=usb:/dev/video0,wrist=realsense:SERIAL; empty: none. "
-        "A name alone: the emulator or simulator renders it",
+        f"{CAMERAS_HELP}. A name alone: the emulator or simulator renders it",
     ),
     Argument("time_limit_s", "60", "longest duration of a task"),
     Argument("use_sim_time", "false", "take the time from /clock, as when a bag is played with --clock"),
@@ -68,29 +67,6 @@ def _driver(values: Mapping[str, str], robot: str, embodiment: Embodiment) -> li
     return [Include("ur_robot_driver", "ur_control.launch.py", arguments)]
 
 
-def _cameras(values: Mapping[str, str], contract: str, embodiment: Embodiment) -> list[NodeSpec]:
-    """One process a camera: a driver, or the emulator's renderer."""
-    nodes = []
-    for entry in names(values["cameras"]):
-        name, _, driver = entry.partition("=")
-        source, _, device = driver.partition(":")
-        emulated = not driver and values["robot"] == "emulator"
-        if name not in embodiment.cameras or not (emulated or source in ("usb", "realsense")):
-            expected = f"NAME=usb:DEVICE or NAME=realsense:SERIAL with NAME one of {', '.join(embodiment.cameras)}"
-            raise World2ActError(f"cameras: {entry!r} is not {expected}")
-        parameters: dict[str, Value] = {
-            "robot": contract,
-            "autostart": flag(values, "autostart"),
-            "use_sim_time": flag(values, "use_sim_time"),
-            "camera": name,
-        }
-        if not emulated:
-            parameters |= {"source": source, "device": device}
-        executable = "emulator_camera" if emulated else "camera"
-        nodes.append(NodeSpec(executable, f"{name}_camera", parameters=parameters))
-    return nodes
-
-
 def _execution(values: Mapping[str, str], embodiment: Embodiment) -> dict[str, dict[str, Value]]:
     """What policy and command do on a robot only."""
     check_mode(values["execution"], embodiment)
@@ -110,7 +86,7 @@ def real_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
         replace(node, parameters={**node.parameters, **_execution(values, embodiment)[node.executable]})
         for node in brain(values, contract, "wall", on_arm=robot != "emulator" and not dry_run)
     ]
-    cameras = _cameras(values, contract, embodiment)
+    cameras = camera_nodes(values, contract, embodiment, emulated=robot == "emulator")
     recorder_nodes = recorder(values, contract)
     emulator: list[NodeSpec] = []
     if robot == "emulator":
