@@ -5,23 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from sensor_msgs.msg import Image
 
-from tests.ros.support import running, single
+from tests.ros.support import a_video, running, single
 from world2act.node import RECORD_SENSOR
 from world2act_core.embodiment import Embodiment
 from world2act_core.episodes import fields
-
-
-def a_video(path: Path, frames: int) -> None:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 20, (128, 128))
-    for _ in range(frames):
-        writer.write(np.full((128, 128, 3), (255, 0, 0), np.uint8))  # OpenCV's blue
-    writer.release()
 
 
 def test_a_camera_is_waited_for_publishes_goes_and_comes_back(
@@ -42,7 +33,7 @@ def test_a_camera_is_waited_for_publishes_goes_and_comes_back(
         assert transition(Transition.TRANSITION_CONFIGURE) and transition(Transition.TRANSITION_ACTIVATE)
         probe.wait(lambda: f"{video} is not there; is it plugged in?" in probe.diagnosis("camera"), 10, "the sentence")
         assert not images
-        a_video(video, 10)
+        a_video(video, 0.5, 20)
         probe.wait(lambda: len(images) >= 15, 20, "images of two rounds")
         probe.wait(lambda: probe.diagnosis("camera") == "delivering", 5, "health")
         assert transition(Transition.TRANSITION_DEACTIVATE)
@@ -55,7 +46,7 @@ def test_a_camera_is_waited_for_publishes_goes_and_comes_back(
         video.unlink()
         probe.wait(lambda: "is not there" in probe.diagnosis("camera"), 10, "the sentence again")
         seen = len(images)
-        a_video(video, 10)
+        a_video(video, 0.5, 20)
         probe.wait(lambda: len(images) > seen, 20, "images of the camera that is back")
         processes.interrupt()
         assert processes.wait() == 0, output.getvalue()

@@ -7,40 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-import pytest
-import yaml
 from std_srvs.srv import Trigger
 
-from tests.ros.support import FakeArm, make_episode, running
+from tests.ros.support import FakeArm, a_video, make_episode, running
 from world2act.node import EVENT, RECORD
-from world2act_core.embodiment import Embodiment, load_embodiment
+from world2act_core.embodiment import Embodiment
 from world2act_core.episodes import BagWriter, read_bag
 from world2act_core.runtime.graphs import describe
 from world2act_interfaces.msg import ArmCommand, EpisodeEvent
-
-
-@pytest.fixture
-def robot(tmp_path: Path) -> Embodiment:
-    """A Panda with small cameras, as its own contract file."""
-    shipped = Path(load_embodiment.__code__.co_filename).parent / "files" / "libero_panda.yaml"
-    contract = yaml.safe_load(shipped.read_text())
-    contract["name"] = "bench_arm"
-    for camera in contract["cameras"].values():
-        camera.update(rate_hz=30, rotation_deg=180)
-    contract["max_skew_s"] = 0.045  # this machine may be busy
-    path = tmp_path / "bench_arm.yaml"
-    path.write_text(yaml.safe_dump(contract))
-    return load_embodiment(path)
-
-
-def a_video(path: Path, seconds: float, rate_hz: float) -> Path:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), rate_hz, (128, 128))
-    for _ in range(round(seconds * rate_hz)):
-        writer.write(np.full((128, 128, 3), (255, 0, 0), np.uint8))  # OpenCV's blue
-    writer.release()
-    return path
 
 
 def steady_states(arm: FakeArm, period_s: float) -> Callable[[], None]:

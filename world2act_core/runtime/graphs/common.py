@@ -129,7 +129,8 @@ def camera_nodes(
     return list(nodes.values())
 
 
-def recorder(values: Mapping[str, str], contract: str) -> list[NodeSpec]:
+def recorder(values: Mapping[str, str], contract: str, *, optional: tuple[str, ...] = ()) -> list[NodeSpec]:
+    """The recorder, if asked for; it waits for somebody on every topic but the ``optional`` ones."""
     if not values["record"]:
         return []
     parameters: dict[str, Value] = {
@@ -137,4 +138,6 @@ def recorder(values: Mapping[str, str], contract: str) -> list[NodeSpec]:
         "autostart": flag(values, "autostart"),
         "folder": str(Path(values["record"]).absolute()),
     }
+    if optional:
+        parameters["optional_topics"] = list(optional)
     return [NodeSpec("recorder", "recorder", parameters=parameters)]

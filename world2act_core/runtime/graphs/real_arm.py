@@ -37,7 +37,7 @@ ARGUMENTS = (
 )
 
 
-def _robot(values: Mapping[str, str]) -> tuple[str, str]:
+def robot_contract(values: Mapping[str, str]) -> tuple[str, str]:
     """Which of ROBOTS (or "own") and its contract."""
     robot, embodiment = values["robot"], values["embodiment"]
     if robot in ROBOTS:
@@ -49,7 +49,7 @@ def _robot(values: Mapping[str, str]) -> tuple[str, str]:
     return "own", robot
 
 
-def _driver(values: Mapping[str, str], robot: str, embodiment: Embodiment) -> list[Include]:
+def robot_driver(values: Mapping[str, str], robot: str, embodiment: Embodiment) -> list[Include]:
     """The launch file of the robot's maker, if an address is given; docs/arms.md says what runs beside it."""
     address, namespace = values["robot_ip"], values["namespace"]
     if not address:
@@ -67,6 +67,12 @@ def _driver(values: Mapping[str, str], robot: str, embodiment: Embodiment) -> li
     return [Include("ur_robot_driver", "ur_control.launch.py", arguments)]
 
 
+def emulator_nodes(values: Mapping[str, str], contract: str) -> list[NodeSpec]:
+    """What stands in for the arm and its controllers."""
+    parameters: dict[str, Value] = {"robot": contract, "autostart": flag(values, "autostart")}
+    return [NodeSpec("arm_emulator", "arm_emulator", parameters=parameters, essential=True)]
+
+
 def _execution(values: Mapping[str, str], embodiment: Embodiment) -> dict[str, dict[str, Value]]:
     """What policy and command do on a robot only."""
     check_mode(values["execution"], embodiment)
@@ -76,9 +82,9 @@ def _execution(values: Mapping[str, str], embodiment: Embodiment) -> dict[str, d
 
 
 def real_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
-    robot, contract = _robot(values)
+    robot, contract = robot_contract(values)
     embodiment = load_embodiment(contract)
-    driver = _driver(values, robot, embodiment)
+    driver = robot_driver(values, robot, embodiment)
     if robot == "sim":
         return _on_libero(values, contract)
     sim_time, dry_run, autostart = (flag(values, name) for name in ("use_sim_time", "dry_run", "autostart"))
@@ -88,10 +94,7 @@ def real_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
     ]
     cameras = camera_nodes(values, contract, embodiment, emulated=robot == "emulator")
     recorder_nodes = recorder(values, contract)
-    emulator: list[NodeSpec] = []
-    if robot == "emulator":
-        arm: dict[str, Value] = {"robot": contract, "autostart": autostart}
-        emulator = [NodeSpec("arm_emulator", "arm_emulator", parameters=arm, essential=True)]
+    emulator = emulator_nodes(values, contract) if robot == "emulator" else []
     awaited = [*brain_nodes, *cameras, *recorder_nodes, *([] if dry_run else emulator)]
     prompter: dict[str, Value] = {
         "autostart": autostart,

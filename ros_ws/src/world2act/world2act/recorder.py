@@ -34,6 +34,7 @@ class RecorderNode(World2ActNode):
             "split_mb", 4096, "a file of this size is followed by another; 0: never", 0, 10**6
         )
         self._min_free_mb = self.parameter("min_free_mb", 500, "space that a recording leaves free", 0, 10**7)
+        self._optional = self.parameter("optional_topics", [], "topics that nobody needs to publish; all are recorded")
         self._writer: BagWriter | None = None
         self._heap: list[tuple[int, int, float, str, str, bytes]] = []
         self._count, self._last_ns = 0, 0
@@ -45,11 +46,12 @@ class RecorderNode(World2ActNode):
         writer = BagWriter(self._folder, self._embodiment, compress=self._compress, split_mb=self._split_mb)
         self._writer = writer.__enter__()
         cameras = {camera.topic for camera in self._embodiment.cameras.values()}
+        optional = {*cameras, *self._optional}
         sensors = {*state_topics(self._embodiment), *cameras}
         for topic, kind in recorded_topics(self._embodiment).items():
             callback = functools.partial(self._on_message, topic, kind)
             qos = RECORD_SENSOR if topic in sensors else RECORD
-            self.listen_raw(message_class(kind), topic, callback, qos, needed=topic not in cameras)
+            self.listen_raw(message_class(kind), topic, callback, qos, needed=topic not in optional)
         self.every(0.1, self._write_settled)
 
     def deactivate(self) -> None:
