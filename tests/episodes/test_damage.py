@@ -63,6 +63,16 @@ def test_an_episode_is_on_disk_when_it_was_written(tmp_path: Path) -> None:
     assert sizes == sorted(set(sizes))
 
 
+def test_a_bag_that_grows_while_it_is_read_ends_where_it_ended_before(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "bag", EMBODIMENT) as writer:
+        writer.write_episode(random_episode(EMBODIMENT, 8, 0))
+        reading = iter(bag_messages(tmp_path / "bag"))
+        next(reading)
+        writer.write_episode(random_episode(EMBODIMENT, 8, 1))
+        with pytest.raises(DamagedBagError, match="cut off|too short"):
+            list(reading)
+
+
 def test_a_truncated_chunk_gives_its_whole_messages(whole: bytes, tmp_path: Path) -> None:
     file = tmp_path / "cut.mcap"
     file.write_bytes(whole)

@@ -16,6 +16,8 @@ from rosbags.rosbag2 import Reader
 
 from tests.episodes.example import assert_equal, random_episode, small_embodiment, write
 from world2act_core.episodes import BagWriter, fields, iterate_episodes, messages, read_bag
+from world2act_core.episodes.storage import bag_messages
+from world2act_core.episodes.writer import require_space
 from world2act_core.errors import ContractError, World2ActError
 
 EMBODIMENT = small_embodiment()
@@ -137,6 +139,33 @@ def test_rosbags_own_reader_agrees_on_the_folder(tmp_path: Path) -> None:
     assert times == sorted(times)
     metadata = yaml.safe_load((bag / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
     assert metadata["message_count"] == len(times) and metadata["relative_file_paths"] == ["bag_0.mcap"]
+
+
+def test_a_bag_split_by_size_reads_as_one_and_each_file_alone(tmp_path: Path) -> None:
+    embodiment = small_embodiment(128, 128)
+    written = [random_episode(embodiment, 60, seed) for seed in range(2)]
+    with BagWriter(tmp_path / "bag", embodiment, split_mb=1) as writer:
+        for episode in written:
+            writer.write_episode(episode)
+    files = sorted(tmp_path.glob("bag/*.mcap"))
+    assert len(files) > 2 and all(file.stat().st_size < 3e6 for file in files)
+    for read, expected in zip(read_bag(tmp_path / "bag", embodiment).episodes, written, strict=True):
+        assert_equal(read, expected)
+    with Reader(tmp_path / "bag") as reader:  # another implementation, which believes metadata.yaml
+        assert reader.message_count == len(list(reader.messages())) == sum(len(list(bag_messages(f))) for f in files)
+    parts = yaml.safe_load((tmp_path / "bag" / "metadata.yaml").read_text())["rosbag2_bagfile_information"]["files"]
+    assert [part["path"] for part in parts] == [file.name for file in files]
+    for part, file in zip(parts, files, strict=True):
+        times = [message.log_time_ns for message in bag_messages(file)]
+        assert part["message_count"] == len(times)
+        assert part["starting_time"]["nanoseconds_since_epoch"] == times[0]
+        assert part["duration"]["nanoseconds"] == times[-1] - times[0]
+
+
+def test_too_little_space_is_one_sentence(tmp_path: Path) -> None:
+    require_space(tmp_path / "not" / "there", 0)
+    with pytest.raises(World2ActError, match=f"MB are free in {tmp_path}, a recording leaves at least 1000000000 MB"):
+        require_space(tmp_path / "not" / "there", 1e9)
 
 
 def test_an_existing_folder_is_not_overwritten(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Fixtures of the ROS tests: a domain of their own, a probe, a bag to replay."""
+"""Fixtures of the ROS tests: a domain of their own, a probe, a bag to replay, a contract with small cameras."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.episodes import BagWriter
@@ -65,3 +66,17 @@ def made_bag(tmp_path_factory: pytest.TempPathFactory, panda: Embodiment) -> Pat
     with BagWriter(path, panda) as writer:
         writer.write_episode(make_episode(panda))
     return path
+
+
+@pytest.fixture
+def robot(tmp_path: Path) -> Embodiment:
+    """A Panda with small cameras, as its own contract file."""
+    shipped = Path(load_embodiment.__code__.co_filename).parent / "files" / "libero_panda.yaml"
+    contract = yaml.safe_load(shipped.read_text())
+    contract["name"] = "bench_arm"
+    for camera in contract["cameras"].values():
+        camera.update(rate_hz=30, rotation_deg=180)
+    contract["max_skew_s"] = 0.045  # this machine may be busy
+    path = tmp_path / "bench_arm.yaml"
+    path.write_text(yaml.safe_dump(contract))
+    return load_embodiment(path)

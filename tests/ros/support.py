@@ -8,8 +8,10 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from tests.runtime.arms import pose
@@ -126,6 +128,15 @@ def make_episode(embodiment: Embodiment, steps: int = 16, episode_id: str = "mad
         frame_steps=frames,
         images={name: np.zeros(shape, np.uint8) for name, shape in size.items()},
     )
+
+
+def a_video(path: Path, seconds: float, rate_hz: float) -> Path:
+    """Blue frames, 128x128."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), rate_hz, (128, 128))
+    for _ in range(round(seconds * rate_hz)):
+        writer.write(np.full((128, 128, 3), (255, 0, 0), np.uint8))  # OpenCV's blue
+    writer.release()
+    return path
 
 
 class FakeArm:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -13,6 +15,7 @@ from tests.ros.support import FakeArm, running, single
 from world2act.node import COMMAND, EVENT, make
 from world2act_core.embodiment import Embodiment
 from world2act_core.episodes import compose, read_bag
+from world2act_core.episodes.storage import bag_messages
 from world2act_interfaces.msg import ArmCommand, EpisodeEvent
 
 
@@ -21,6 +24,40 @@ def test_an_existing_folder_is_never_overwritten(domain: int, tmp_path: Path) ->
         assert processes.running[0].process.wait(30) == 1
         processes.running[0].reader.join()
     assert f"{tmp_path} exists already" in output.getvalue() and "Traceback" not in output.getvalue()
+
+
+def test_a_disk_with_too_little_space_is_refused_before_anything_is_written(domain: int, tmp_path: Path) -> None:
+    wanted = shutil.disk_usage(tmp_path).free // 10**6 + 100_000
+    graph = single("recorder", folder=str(tmp_path / "bag"), min_free_mb=wanted)
+    with running(graph, domain) as (processes, output):
+        assert processes.running[0].process.wait(30) == 1
+        processes.running[0].reader.join()
+    assert f"MB are free in {tmp_path}, a recording leaves at least {wanted} MB" in output.getvalue()
+    assert not (tmp_path / "bag").exists() and "Traceback" not in output.getvalue()
+
+
+def test_a_recording_ends_with_a_whole_bag_before_the_disk_is_full(
+    probe: Any, domain: int, panda: Embodiment, tmp_path: Path
+) -> None:
+    bag, filler = tmp_path / "bag", tmp_path / "filler"
+    limit = shutil.disk_usage(tmp_path).free // 10**6 - 300
+    events = probe.node.create_publisher(EpisodeEvent, "episode_event", EVENT)
+    about: dict[str, Any] = {"episode_id": "e", "task": "t", "embodiment": panda.name}
+    with running(single("recorder", folder=str(bag), min_free_mb=limit), domain) as (processes, output):
+        probe.wait(lambda: probe.diagnosis("recorder") == "recording", 30, "the recording")
+        probe.wait(events.get_subscription_count, 10, "a recorder that listens")
+        events.publish(compose.episode_event(compose.START, 0, make=make, **about))
+        probe.wait(lambda: (bag / "bag_0.mcap").stat().st_size > 1000, 10, "the event on disk")
+        with filler.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, 400 * 10**6)
+        probe.wait(lambda: "recording ended, its bag is whole: only" in probe.diagnosis("recorder"), 10, "the sentence")
+        filler.unlink()
+        assert (bag / "metadata.yaml").is_file() and processes.running[0].process.poll() is None
+        processes.interrupt()
+        assert processes.wait() == 1, output.getvalue()
+    assert "Traceback" not in output.getvalue()
+    (event,) = bag_messages(bag)
+    assert event.topic.strip("/") == "episode_event"
 
 
 def test_an_interrupted_recording_is_closed_and_readable(

@@ -21,7 +21,8 @@ POLICY = {"policy": "replay:bag"}
 
 
 def nodes(name: str, **values: str) -> dict[str, NodeSpec]:
-    return {node.name: node for node in describe(name).build({**POLICY, **values}).nodes}
+    needed = {"record": "bags/x"} if name == "record" else POLICY
+    return {node.name: node for node in describe(name).build({**needed, **values}).nodes}
 
 
 def test_sim_arm_has_its_four_processes() -> None:
@@ -115,7 +116,7 @@ CHANGES = {
 }  # fmt: skip
 REAL = {
     **CHANGES, "robot": "ur", "embodiment": "ur5e", "robot_ip": "10.0.0.2", "cameras": "agentview=usb:0",
-    "task": "pick it up", "execution": "ensemble", "dead_man_s": "0.5",
+    "task": "pick it up", "execution": "ensemble", "dead_man_s": "0.5", "record": "bags/y",
 }  # fmt: skip
 
 
@@ -128,9 +129,9 @@ def test_every_argument_changes_the_graph(graph: str, argument: str, tmp_path: P
     (tmp_path / "p.yaml").write_text("{}")
     (tmp_path / "run").mkdir()
     special = {"params_file": str(tmp_path / "p.yaml"), "run": f"{tmp_path / 'run'}#base", "results": "r.jsonl"}
-    value = {**(REAL if graph == "real_arm" else CHANGES), **special}[argument]
-    base = {} if argument == "run" else dict(POLICY)
-    before = dict(base, policy="replay:bag")
+    value = {**(CHANGES if graph == "sim_arm" else REAL), **special}[argument]
+    needed = {"record": "bags/x"} if graph == "record" else dict(POLICY)
+    base, before = {} if argument == "run" else needed, needed
     if argument == "results":
         base, before = {**base, "starts": "libero_goal/8/i1"}, {**before, "starts": "libero_goal/8/i1"}
     assert describe(graph).build({**base, argument: value}) != describe(graph).build(before)
@@ -180,12 +181,36 @@ def test_a_value_that_means_nothing_is_refused(values: dict[str, str], says: str
 
 
 def test_an_unknown_camera_driver_names_the_known_ones() -> None:
-    with pytest.raises(World2ActError, match="'agentview=zed:1' is not NAME=usb:DEVICE or NAME=realsense:SERIAL"):
+    with pytest.raises(World2ActError, match="'agentview=zed:1' is not NAME=usb:DEVICE, NAME=realsense:SERIAL"):
         nodes("real_arm", cameras="agentview=zed:1")
 
 
+def test_a_camera_may_be_a_bag_or_somebody_else_s() -> None:
+    found = nodes("real_arm", cameras="agentview=bag:logs/x,wrist=external")
+    assert [name for name in found if name.endswith("_camera")] == ["agentview_camera"]
+    assert found["agentview_camera"].parameters["source"] == "bag"
+    with pytest.raises(World2ActError, match="cameras: wrist is there twice"):
+        nodes("real_arm", cameras="wrist=usb:0,wrist=usb:1")
+
+
+def test_teleoperation_is_logged_without_a_policy() -> None:
+    found = nodes("record", robot="ur", cameras="agentview=usb:0,wrist=realsense:1")
+    assert list(found) == ["skill_prompter", "agentview_camera", "wrist_camera", "recorder"]
+    assert found["recorder"].parameters["optional_topics"] == ["action_chunk"], "no policy speaks there"
+    assert found["skill_prompter"].parameters["source"] == "teleoperation"
+    assert found["skill_prompter"].parameters["wait_for"] == ["agentview_camera", "wrist_camera", "recorder"]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"), [({"record": ""}, "name the new folder"), ({"robot": "sim"}, "graph sim_arm records")]
+)
+def test_a_recording_that_means_nothing_is_refused(values: dict[str, str], says: str) -> None:
+    with pytest.raises(World2ActError, match=says):
+        nodes("record", **values)
+
+
 def test_an_unknown_graph_lists_the_known() -> None:
-    with pytest.raises(World2ActError, match="there are sim_arm, real_arm"):
+    with pytest.raises(World2ActError, match="there are sim_arm, real_arm, record"):
         describe("arm")
 
 

@@ -60,11 +60,15 @@ def _time(stamp_ns: int, make: Make) -> Any:
 
 def image_message(image: Array, camera: Camera, stamp_ns: int, make: Make = messages.make) -> Any:
     """An upright ``(H, W, 3)`` uint8 RGB image as the camera's driver would publish it (rotation undone), rgb8."""
-    raw = np.ascontiguousarray(np.rot90(image, -camera.rotation_deg // 90))
+    return raw_image_message(np.rot90(image, -camera.rotation_deg // 90), camera, stamp_ns, make)
+
+
+def raw_image_message(raw: Array, camera: Camera, stamp_ns: int, make: Make = messages.make) -> Any:
+    """An ``(H, W, 3)`` uint8 RGB image as the device delivers it, which the contract's rotation turns upright."""
     if raw.dtype != np.uint8 or raw.shape != (camera.height, camera.width, 3):
         raise ContractError(
-            f"image of {camera.name} is {image.dtype} {image.shape}, the embodiment says uint8 RGB "
-            f"{camera.width}x{camera.height} before its rotation of {camera.rotation_deg} degrees"
+            f"image of {camera.name} is {raw.dtype} {raw.shape} before its rotation of {camera.rotation_deg} degrees, "
+            f"the embodiment says uint8 RGB {camera.width}x{camera.height}"
         )
     return make(
         messages.IMAGE,
@@ -74,7 +78,7 @@ def image_message(image: Array, camera: Camera, stamp_ns: int, make: Make = mess
         encoding="rgb8",
         is_bigendian=0,
         step=camera.width * 3,
-        data=raw.reshape(-1),
+        data=np.ascontiguousarray(raw).reshape(-1),
     )
 
 

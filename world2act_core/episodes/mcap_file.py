@@ -112,7 +112,7 @@ class _Walk:
             body = start + _RECORD.size
             whole = body + length <= self.size
             if opcode == Opcode.CHUNK:
-                yield from self._chunk(self.file.read(length if whole else self.size - body), start, whole)
+                yield from self._chunk(self.file.read(length if whole else max(0, self.size - body)), start, whole)
             elif whole and opcode in (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.MESSAGE):
                 yield from self._record(opcode, memoryview(self.file.read(length)), body, self.path)
             elif whole and (Opcode.HEADER <= opcode <= Opcode.DATA_END or opcode >= 0x80):

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,6 +24,17 @@ from world2act_core.types import Episode
 
 CHUNK_BYTES = 1 << 20  # a killed writer loses at most this much
 PAUSE_NS = NS  # log time between two episodes
+MB = 10**6
+
+
+@dataclass
+class _Part:
+    """One file of a bag."""
+
+    name: str
+    first_ns: int = 0
+    last_ns: int = -1
+    count: int = 0
 
 
 class BagWriter:
@@ -32,20 +44,26 @@ class BagWriter:
         path: the rosbag2 folder to make; must not exist.
         embodiment: contract whose topics, cameras and layout the bag follows.
         compress: zstd chunks: a quarter of the size for rendered images, several times slower.
+        split_mb: a file that has this size is finished and followed by another; 0: one file, however large. Each file
+            can be read alone, but an episode may begin in one and end in the next.
 
     Raises:
         World2ActError: the folder exists, or the disk is full (what was written before stays readable).
     """
 
-    def __init__(self, path: str | Path, embodiment: Embodiment, *, compress: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, embodiment: Embodiment, *, compress: bool = False, split_mb: float = 0.0
+    ) -> None:
         self.path = Path(path)
         self.embodiment = embodiment
         self._compression = CompressionType.ZSTD if compress else CompressionType.NONE
+        self._split_bytes = split_mb * MB
         self._file: _SteadyFile | None = None
+        self._parts: list[_Part] = []
         self._channels: dict[tuple[str, str], int] = {}
         self._schemas: dict[str, int] = {}
         self._counts: dict[tuple[str, str], int] = {}
-        self._first_ns, self._last_ns = 0, -1
+        self._last_ns = -1
 
     def __enter__(self) -> BagWriter:
         try:
@@ -108,20 +126,26 @@ class BagWriter:
                 self._finish()
 
     def _open(self) -> None:
-        self._file = _SteadyFile(self.path / f"{self.path.name}_0.mcap")
+        self._parts.append(_Part(f"{self.path.name}_{len(self._parts)}.mcap"))
+        self._channels, self._schemas = {}, {}  # every file names its own
+        self._file = _SteadyFile(self.path / self._parts[-1].name)
         self._mcap = Writer(self._file, chunk_size=CHUNK_BYTES, compression=self._compression)  # type: ignore[arg-type]
         self._mcap.start(profile="ros2", library="world2act")
 
     def _write(self, topic: str, type_name: str, data: bytes, log_time_ns: int) -> None:
-        key = (topic, type_name)
+        if 0 < self._split_bytes <= self._opened().tell():
+            self._finish_file()
+            self._open()
+        key, part = (topic, type_name), self._parts[-1]
         if key not in self._channels:
             self._channels[key] = self._register(topic, type_name)
-            self._counts[key] = 0
+            self._counts.setdefault(key, 0)
         self._mcap.add_message(self._channels[key], log_time_ns, data, log_time_ns, self._counts[key] + 1)
         self._counts[key] += 1
-        if self._last_ns < 0:
-            self._first_ns = log_time_ns
-        self._last_ns = log_time_ns
+        if not part.count:
+            part.first_ns = log_time_ns
+        part.count += 1
+        self._last_ns = part.last_ns = log_time_ns
         if type_name == messages.EPISODE_EVENT:  # a finished episode must not wait for its chunk to fill up
             self._mcap.flush()
             self._opened().sync()
@@ -133,25 +157,22 @@ class BagWriter:
         metadata = {"offered_qos_profiles": "", "topic_type_hash": messages.type_hash(type_name)}
         return self._mcap.register_channel(topic, "cdr", self._schemas[type_name], metadata)
 
-    def _finish(self) -> None:
-        information = self._metadata()
+    def _finish_file(self) -> None:
         self._mcap.flush()
-        self._mcap.add_metadata("rosbag2", {"serialized_metadata": _yaml(information)})
+        self._mcap.add_metadata("rosbag2", {"serialized_metadata": _yaml(self._metadata())})
         self._mcap.finish()
         self._opened().sync()
         self._opened().close()
         self._file = None
+
+    def _finish(self) -> None:
+        self._finish_file()
         part = self.path / "metadata.yaml.part"
-        part.write_text(_yaml({"rosbag2_bagfile_information": information}), encoding="utf-8")
+        part.write_text(_yaml({"rosbag2_bagfile_information": self._metadata()}), encoding="utf-8")
         part.replace(self.path / "metadata.yaml")
 
     def _metadata(self) -> dict[str, Any]:
-        count = sum(self._counts.values())
-        span = {
-            "starting_time": {"nanoseconds_since_epoch": self._first_ns},
-            "duration": {"nanoseconds": max(0, self._last_ns - self._first_ns)},
-            "message_count": count,
-        }
+        parts = self._parts
         topics = [
             {
                 "topic_metadata": {
@@ -165,16 +186,15 @@ class BagWriter:
             }
             for (topic, type_name), count in self._counts.items()
         ]
-        name = self._opened().path.name
         return {
             "version": 9,
             "storage_identifier": "mcap",
-            "relative_file_paths": [name],
-            **span,
+            "relative_file_paths": [part.name for part in parts],
+            **_span(parts[0].first_ns, parts[-1].last_ns, sum(part.count for part in parts)),
             "topics_with_message_count": topics,
             "compression_format": "",
             "compression_mode": "",
-            "files": [{"path": name, **span}],
+            "files": [{"path": part.name, **_span(part.first_ns, part.last_ns, part.count)} for part in parts],
             "custom_data": {"embodiment": self.embodiment.name},
             "ros_distro": "jazzy",
         }
@@ -197,6 +217,30 @@ class BagWriter:
                 f"{self.path}: writing the bag failed ({error.strerror}); what was written before stays readable, "
                 f"free some space and record to a new path"
             ) from error
+
+
+def _span(first_ns: int, last_ns: int, count: int) -> dict[str, Any]:
+    return {
+        "starting_time": {"nanoseconds_since_epoch": first_ns},
+        "duration": {"nanoseconds": max(0, last_ns - first_ns)},
+        "message_count": count,
+    }
+
+
+def require_space(path: str | Path, min_free_mb: float) -> None:
+    """Refuse a path, there or not, on whose disk less than ``min_free_mb`` megabytes are free.
+
+    Raises:
+        World2ActError: says how much is free, and where.
+    """
+    absolute = Path(path).absolute()
+    folder = next(place for place in (absolute, *absolute.parents) if place.is_dir())
+    free_mb = shutil.disk_usage(folder).free / MB
+    if free_mb < min_free_mb:
+        raise World2ActError(
+            f"only {free_mb:.0f} MB are free in {folder}, a recording leaves at least {min_free_mb:.0f} MB "
+            f"(min_free_mb): free some space or record elsewhere"
+        )
 
 
 def write_whole_bag(episode: Episode, bag: Path, embodiment: Embodiment) -> None:

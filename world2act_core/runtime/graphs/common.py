@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from world2act_core.embodiment import load_embodiment
+from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.graphs.description import Argument, NodeSpec, Value
 
@@ -22,6 +22,11 @@ COMMON = (
         "auto: on an arm, not in a simulator, an emulator or a dry run",
     ),
     Argument("autostart", "true", "configure and activate the nodes by themselves; false: a lifecycle manager does"),
+)
+
+CAMERAS_HELP = (
+    "drivers to start, e.g. agentview=usb:/dev/video0,wrist=realsense:SERIAL; NAME=bag:PATH plays a bag's images; "
+    "NAME=external, or nothing: its driver runs already"
 )
 
 
@@ -90,7 +95,42 @@ def brain(values: Mapping[str, str], contract: str, clock: str, *, on_arm: bool)
     ]
 
 
-def recorder(values: Mapping[str, str], contract: str) -> list[NodeSpec]:
+def camera_nodes(
+    values: Mapping[str, str], contract: str, embodiment: Embodiment, *, emulated: bool = False
+) -> list[NodeSpec]:
+    """One process a camera: a driver or, for a name alone where the arm is ``emulated``, the emulator's renderer.
+
+    Raises:
+        World2ActError: no such camera or source, or a camera twice.
+    """
+    from world2act_core.runtime.cameras import SOURCES
+
+    nodes: dict[str, NodeSpec] = {}
+    for entry in names(values["cameras"]):
+        name, _, driver = entry.partition("=")
+        source, _, device = driver.partition(":")
+        rendered = emulated and not driver
+        if name not in embodiment.cameras or not (rendered or source in SOURCES or driver == "external"):
+            forms = "NAME=usb:DEVICE, NAME=realsense:SERIAL, NAME=bag:PATH or NAME=external"
+            raise World2ActError(f"cameras: {entry!r} is not {forms} with NAME one of {', '.join(embodiment.cameras)}")
+        if driver == "external":
+            continue
+        if name in nodes:
+            raise World2ActError(f"cameras: {name} is there twice")
+        parameters: dict[str, Value] = {
+            "robot": contract,
+            "autostart": flag(values, "autostart"),
+            "use_sim_time": flag(values, "use_sim_time"),
+            "camera": name,
+        }
+        if not rendered:
+            parameters |= {"source": source, "device": device}
+        nodes[name] = NodeSpec("emulator_camera" if rendered else "camera", f"{name}_camera", parameters=parameters)
+    return list(nodes.values())
+
+
+def recorder(values: Mapping[str, str], contract: str, *, optional: tuple[str, ...] = ()) -> list[NodeSpec]:
+    """The recorder, if asked for; it waits for somebody on every topic but the ``optional`` ones."""
     if not values["record"]:
         return []
     parameters: dict[str, Value] = {
@@ -98,4 +138,6 @@ def recorder(values: Mapping[str, str], contract: str) -> list[NodeSpec]:
         "autostart": flag(values, "autostart"),
         "folder": str(Path(values["record"]).absolute()),
     }
+    if optional:
+        parameters["optional_topics"] = list(optional)
     return [NodeSpec("recorder", "recorder", parameters=parameters)]

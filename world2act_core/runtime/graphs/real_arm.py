@@ -9,7 +9,7 @@ from pathlib import Path
 from world2act_core.embodiment import Embodiment, load_embodiment, shipped_embodiments
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.chunks import MODES, OPEN_LOOP, check_mode
-from world2act_core.runtime.graphs.common import COMMON, brain, flag, names, recorder, seconds
+from world2act_core.runtime.graphs.common import CAMERAS_HELP, COMMON, brain, camera_nodes, flag, recorder, seconds
 from world2act_core.runtime.graphs.description import Argument, GraphDescription, Include, NodeSpec, Value
 from world2act_core.runtime.graphs.sim_arm import SIM_ARM, sim_arm_nodes
 
@@ -27,8 +27,7 @@ ARGUMENTS = (
     Argument(
         "cameras",
         "",
-        "drivers to start, e.g. agentview=usb:/dev/video0,wrist=realsense:SERIAL; empty: none. "
-        "A name alone: the emulator or simulator renders it",
+        f"{CAMERAS_HELP}. A name alone: the emulator or simulator renders it",
     ),
     Argument("time_limit_s", "60", "longest duration of a task"),
     Argument("use_sim_time", "false", "take the time from /clock, as when a bag is played with --clock"),
@@ -38,7 +37,7 @@ ARGUMENTS = (
 )
 
 
-def _robot(values: Mapping[str, str]) -> tuple[str, str]:
+def robot_contract(values: Mapping[str, str]) -> tuple[str, str]:
     """Which of ROBOTS (or "own") and its contract."""
     robot, embodiment = values["robot"], values["embodiment"]
     if robot in ROBOTS:
@@ -50,7 +49,7 @@ def _robot(values: Mapping[str, str]) -> tuple[str, str]:
     return "own", robot
 
 
-def _driver(values: Mapping[str, str], robot: str, embodiment: Embodiment) -> list[Include]:
+def robot_driver(values: Mapping[str, str], robot: str, embodiment: Embodiment) -> list[Include]:
     """The launch file of the robot's maker, if an address is given; docs/arms.md says what runs beside it."""
     address, namespace = values["robot_ip"], values["namespace"]
     if not address:
@@ -68,27 +67,10 @@ def _driver(values: Mapping[str, str], robot: str, embodiment: Embodiment) -> li
     return [Include("ur_robot_driver", "ur_control.launch.py", arguments)]
 
 
-def _cameras(values: Mapping[str, str], contract: str, embodiment: Embodiment) -> list[NodeSpec]:
-    """One process a camera: a driver, or the emulator's renderer."""
-    nodes = []
-    for entry in names(values["cameras"]):
-        name, _, driver = entry.partition("=")
-        source, _, device = driver.partition(":")
-        emulated = not driver and values["robot"] == "emulator"
-        if name not in embodiment.cameras or not (emulated or source in ("usb", "realsense")):
-            expected = f"NAME=usb:DEVICE or NAME=realsense:SERIAL with NAME one of {', '.join(embodiment.cameras)}"
-            raise World2ActError(f"cameras: {entry!r} is not {expected}")
-        parameters: dict[str, Value] = {
-            "robot": contract,
-            "autostart": flag(values, "autostart"),
-            "use_sim_time": flag(values, "use_sim_time"),
-            "camera": name,
-        }
-        if not emulated:
-            parameters |= {"source": source, "device": device}
-        executable = "emulator_camera" if emulated else "camera"
-        nodes.append(NodeSpec(executable, f"{name}_camera", parameters=parameters))
-    return nodes
+def emulator_nodes(values: Mapping[str, str], contract: str) -> list[NodeSpec]:
+    """What stands in for the arm and its controllers."""
+    parameters: dict[str, Value] = {"robot": contract, "autostart": flag(values, "autostart")}
+    return [NodeSpec("arm_emulator", "arm_emulator", parameters=parameters, essential=True)]
 
 
 def _execution(values: Mapping[str, str], embodiment: Embodiment) -> dict[str, dict[str, Value]]:
@@ -100,9 +82,9 @@ def _execution(values: Mapping[str, str], embodiment: Embodiment) -> dict[str, d
 
 
 def real_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
-    robot, contract = _robot(values)
+    robot, contract = robot_contract(values)
     embodiment = load_embodiment(contract)
-    driver = _driver(values, robot, embodiment)
+    driver = robot_driver(values, robot, embodiment)
     if robot == "sim":
         return _on_libero(values, contract)
     sim_time, dry_run, autostart = (flag(values, name) for name in ("use_sim_time", "dry_run", "autostart"))
@@ -110,12 +92,9 @@ def real_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
         replace(node, parameters={**node.parameters, **_execution(values, embodiment)[node.executable]})
         for node in brain(values, contract, "wall", on_arm=robot != "emulator" and not dry_run)
     ]
-    cameras = _cameras(values, contract, embodiment)
+    cameras = camera_nodes(values, contract, embodiment, emulated=robot == "emulator")
     recorder_nodes = recorder(values, contract)
-    emulator: list[NodeSpec] = []
-    if robot == "emulator":
-        arm: dict[str, Value] = {"robot": contract, "autostart": autostart}
-        emulator = [NodeSpec("arm_emulator", "arm_emulator", parameters=arm, essential=True)]
+    emulator = emulator_nodes(values, contract) if robot == "emulator" else []
     awaited = [*brain_nodes, *cameras, *recorder_nodes, *([] if dry_run else emulator)]
     prompter: dict[str, Value] = {
         "autostart": autostart,

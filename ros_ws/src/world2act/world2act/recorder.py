@@ -1,8 +1,9 @@
 """Node ``recorder``: everything an episode consists of → a rosbag2/MCAP bag, as serialised on the wire.
 
 Messages are written in the order in which they were published (their source time), because topics overtake each other
-on the way; the log time is that time. A failure (disk full) is logged and shown in the diagnostics, what was written
-stays readable, and the process ends with exit code 1.
+on the way; the log time is that time. On a disk with too little space no recording begins, and one in progress is ended
+while its bag can still be finished. That and any failure to write are logged and shown in the diagnostics, what was
+written stays readable, no further task begins (``~/ready``), and the process ends with exit code 1.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from world2act.node import ERROR, OK, RECORD, RECORD_SENSOR, World2ActNode, message_class, run_node
 from world2act.topics import recorded_topics, state_topics
-from world2act_core.episodes.writer import BagWriter
+from world2act_core.episodes.writer import BagWriter, require_space
 from world2act_core.errors import World2ActError
 
 REORDER_S = 0.3  # a topic may lag this much behind the others
@@ -29,6 +30,11 @@ class RecorderNode(World2ActNode):
         self._embodiment = self.embodiment_parameter()
         self._folder = self.parameter("folder", "", "rosbag2 folder to make; must not exist")
         self._compress = self.parameter("compress", False, "zstd: smaller and slower")
+        self._split_mb = self.parameter(
+            "split_mb", 4096, "a file of this size is followed by another; 0: never", 0, 10**6
+        )
+        self._min_free_mb = self.parameter("min_free_mb", 500, "space that a recording leaves free", 0, 10**7)
+        self._optional = self.parameter("optional_topics", [], "topics that nobody needs to publish; all are recorded")
         self._writer: BagWriter | None = None
         self._heap: list[tuple[int, int, float, str, str, bytes]] = []
         self._count, self._last_ns = 0, 0
@@ -36,14 +42,16 @@ class RecorderNode(World2ActNode):
     def activate(self) -> None:
         if not self._folder:
             raise World2ActError("recorder has no folder: set the parameter folder, or the launch argument record")
-        self._writer = BagWriter(self._folder, self._embodiment, compress=self._compress)
-        self._writer.__enter__()
+        require_space(self._folder, self._min_free_mb)
+        writer = BagWriter(self._folder, self._embodiment, compress=self._compress, split_mb=self._split_mb)
+        self._writer = writer.__enter__()
         cameras = {camera.topic for camera in self._embodiment.cameras.values()}
+        optional = {*cameras, *self._optional}
         sensors = {*state_topics(self._embodiment), *cameras}
         for topic, kind in recorded_topics(self._embodiment).items():
             callback = functools.partial(self._on_message, topic, kind)
             qos = RECORD_SENSOR if topic in sensors else RECORD
-            self.listen_raw(message_class(kind), topic, callback, qos, needed=topic not in cameras)
+            self.listen_raw(message_class(kind), topic, callback, qos, needed=topic not in optional)
         self.every(0.1, self._write_settled)
 
     def deactivate(self) -> None:
@@ -67,12 +75,26 @@ class RecorderNode(World2ActNode):
             return
         try:
             self._write(self._writer, until=time.monotonic() - REORDER_S)
-            self.report(OK, "recording", messages=self._count, folder=self._folder)
         except World2ActError as error:
-            self._writer, self.exit_code = None, 1
-            self._quiet()
-            self._heap.clear()
-            self.report(ERROR, f"recording failed: {error}")
+            self._end(f"recording failed: {error}")
+            return
+        try:
+            require_space(self._folder, self._min_free_mb)
+        except World2ActError as low:
+            try:
+                self.cleanup()
+                self._end(f"recording ended, its bag is whole: {low}")
+            except World2ActError as error:
+                self._end(f"recording failed: {error}")
+            return
+        self.report(OK, "recording", messages=self._count, folder=self._folder)
+
+    def _end(self, why: str) -> None:
+        """Nothing more is recorded; an operator must see to it."""
+        self._writer, self.exit_code = None, 1
+        self._quiet()
+        self._heap.clear()
+        self.report(ERROR, why)
 
     def _write(self, writer: BagWriter, until: float) -> None:
         """Write what was received before ``until`` (monotonic seconds), in source order."""

@@ -1,0 +1,9 @@
+"""Teleoperation is logged. Arguments: ``ros2 launch world2act record.launch.py --show-args``."""
+
+from launch import LaunchDescription
+
+from world2act.launching import launch_actions
+
+
+def generate_launch_description() -> LaunchDescription:
+    return LaunchDescription(launch_actions("record"))

@@ -1,0 +1,53 @@
+"""Graph ``record``: somebody else moves the arm (teleoperation); cameras, states, commands and episodes are logged."""
+
+from __future__ import annotations
+
+from world2act_core.embodiment import load_embodiment
+from world2act_core.episodes import messages
+from world2act_core.errors import World2ActError
+from world2act_core.runtime.graphs.common import CAMERAS_HELP, COMMON, camera_nodes, flag, recorder, seconds
+from world2act_core.runtime.graphs.description import Argument, GraphDescription, Include, NodeSpec, Value
+from world2act_core.runtime.graphs.real_arm import emulator_nodes, robot_contract, robot_driver
+
+OF_A_POLICY = ("policy", "run", "require_gate")
+
+ARGUMENTS = (
+    *(argument for argument in COMMON if argument.name not in OF_A_POLICY),
+    Argument("robot", "franka", "franka, ur, emulator; or the contract of an arm of your own"),
+    Argument("embodiment", "", "contract, shipped name or YAML file; empty: the robot's"),
+    Argument("robot_ip", "", "address of a franka or ur: starts its driver too; empty: the driver runs already"),
+    Argument("task", "", "instruction of the episodes that skill_prompter/start begins, in words"),
+    Argument("source", "teleoperation", "who acts, as bags call it"),
+    Argument("cameras", "", CAMERAS_HELP),
+    Argument("time_limit_s", "600", "longest duration of an episode"),
+    Argument("use_sim_time", "false", "take the time from /clock"),
+)
+
+
+def record_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
+    robot, contract = robot_contract(values)
+    if robot == "sim":
+        raise World2ActError("robot:=sim means nothing here: graph sim_arm records with record:=FOLDER")
+    if not values["record"]:
+        raise World2ActError("name the new folder of the bag: record:=FOLDER")
+    embodiment = load_embodiment(contract)
+    driver = robot_driver(values, robot, embodiment)
+    emulator = emulator_nodes(values, contract) if robot == "emulator" else []
+    cameras = camera_nodes(values, contract, embodiment, emulated=robot == "emulator")
+    recorders = recorder(values, contract, optional=(messages.ACTION_CHUNK_TOPIC,))
+    prompter: dict[str, Value] = {
+        "autostart": flag(values, "autostart"),
+        "robot": contract,
+        "simulator": False,
+        "use_sim_time": flag(values, "use_sim_time"),
+        "task": values["task"],
+        "source": values["source"],
+        "time_limit_s": seconds(values, "time_limit_s"),
+        "wait_for": [node.name for node in [*cameras, *recorders, *emulator]],
+    }
+    # It marks the episodes: without it a bag is one long stream that nobody can cut.
+    marker = NodeSpec("skill_prompter", "skill_prompter", parameters=prompter, essential=True)
+    return [*driver, *emulator, marker, *cameras, *recorders]
+
+
+RECORD = GraphDescription("record", "what logs teleoperation for post-training", ARGUMENTS, record_nodes)
