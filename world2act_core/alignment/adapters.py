@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from world2act_core.errors import World2ActError
-from world2act_core.networks.blocks import SpatialSoftmax
+from world2act_core.networks.blocks import Dropout, SpatialSoftmax, WideLinear
 
 POOLINGS = ("average", "spatial", "patches")
 """What becomes of the feature maps: the paper's global average; ours, a few spatial tokens; ours, every patch's own."""
@@ -89,10 +89,10 @@ def _patches(values: int, size: int) -> nn.Sequential:
     """Ours, for a camera that stands still: every patch keeps its place. Dropout, because pairs are few."""
     return nn.Sequential(
         nn.Flatten(),
-        nn.Dropout(0.2),
-        nn.Linear(2 * values, 256),
+        Dropout(0.2),
+        WideLinear(2 * values, 256),
         nn.GELU(),
-        nn.Dropout(0.2),
+        Dropout(0.2),
         nn.Linear(256, 128),
         nn.GELU(),
         nn.Linear(128, size),

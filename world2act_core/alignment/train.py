@@ -83,7 +83,9 @@ def train_alignment(
         loss = reconstruction + config.contrast * contrast + config.decode * decode
         return {"loss": loss, "reconstruction": reconstruction, "contrast": contrast, "decode": decode}
 
-    optimizer = torch.optim.AdamW(alignment.parameters(), lr=config.learning_rate, weight_decay=1e-2, betas=(0.9, 0.95))
+    optimizer = torch.optim.AdamW(
+        alignment.parameters(), lr=config.learning_rate, weight_decay=1e-2, betas=(0.9, 0.95), fused=True
+    )
     state = Checkpointed(alignment, optimizer, checkpoint)
     measure = None if held_out is None else lambda: held_out_figures(alignment, *held_out)
     return alignment, fit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 
 class SpatialSoftmax(nn.Module):
@@ -88,6 +89,35 @@ class Standardise(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return (x - self.mean) / self.std
+
+
+class Dropout(nn.Module):
+    """As ``nn.Dropout``, in less than half of its time on a CPU: 16 bits of torch's random source decide on a value.
+
+    Args:
+        p: share of the values that are dropped in training, rounded to 1 in 65536.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.dropped = round(65536 * p)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return x
+        draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None)
+        kept = draws.view(torch.int16)[: x.numel()].view(x.shape) >= self.dropped - 32768
+        return (x * kept).mul_(65536 / (65536 - self.dropped))
+
+
+class WideLinear(nn.Linear):
+    """As ``nn.Linear``, trained through oneDNN on a CPU, where MKL took twice as long over large products on an AMD."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        fits = x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+        if not (self.training and fits):
+            return super().forward(x)
+        return F.linear(x.to_mkldnn(), self.weight, self.bias).to_dense()
 
 
 def start_at_zero(layer: nn.Module) -> None:
