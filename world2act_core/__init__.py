@@ -15,7 +15,7 @@ The rooms, from the ground up (a room imports only from rooms above it in this l
 ``skills``      episodes and instructions → atomic skill clips, decided by events and words that agree
 ``alignment``   Stage 1: one latent space for video latents and action chunks
 ``residual``    Stage 2: a small residual policy on a frozen base
-``baselines``   what World2Act is compared with: cloning, pixel-space supervision, imagination executed directly
+``baselines``   what World2Act is compared with: cloning, fine-tuning, pixel-space supervision, imagination executed
 ``evaluation``  paired trials on fixed starts, intervals, reports
 ``runtime``     what runs on the robot: chunk scheduling, holds, the graph description
 ``recipes``     whole jobs made of the rooms above: the demo's loop
