@@ -94,6 +94,8 @@ class SimArmNode(World2ActNode):
             self._end("cancelled")
         self._await_subscribers()
         self._simulator.reset(Start.parse(request.start_id))
+        if self._realtime:
+            self._simulator.observe(self._cameras)  # the first rendering takes seconds: a state shown with it is stale
         self._episode = {
             "episode_id": request.episode_id,
             "task": self._simulator.task,
