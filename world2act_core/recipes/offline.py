@@ -30,7 +30,7 @@ LEAST_LABELLED = 15
 """Episodes with actions: a tenth of them is kept for measuring, and must not be one alone."""
 
 READS_LITTLE = 0.5
-"""Share of the actions' variance. Trials below it ended worse than their base (docs/post-training-trials.md)."""
+"""Share of the actions' variance."""
 
 
 @dataclass(frozen=True)
