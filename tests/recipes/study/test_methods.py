@@ -25,7 +25,7 @@ recipe:
   workers: 1
   torch_threads: 1
   demonstrations: {{count: 6}}
-  videos: {{count: 6}}
+  videos: {{count: 12}} # with the demonstrations enough to keep two for measuring true_adapter
   free_pairs: {{count: 12}}
   post_training: {{count: 2}}
   pair_steps: 24
