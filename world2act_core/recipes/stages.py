@@ -160,10 +160,7 @@ class Stages:
     ) -> None:
         """Stage 2 without a simulator: the base is asked what it would do at every chunk of logged episodes."""
         trainer = self.trainer(demonstrations, base, world_model, stage1)
-        data = trainer.post_training_set(self.table([logged], with_actions=False))
-        history = trainer.train(data, stage.scratch)
-        shutil.copyfile(stage.scratch / RESIDUAL, stage.path(RESIDUAL))
-        _finish(stage, history, {"chunks": len(data), "cosine": history[-1]["cosine"]})
+        trainer.train_once(trainer.post_training_set(self.table([logged], with_actions=False)), stage)
 
     def trainer(self, demonstrations: Stage, base: Stage, world_model: Stage, stage1: Stage) -> Trainer:
         """Stage 2's residual, before its first step, with all that it learns from."""
@@ -250,6 +247,12 @@ class Trainer:
 
     def post_training_set(self, table: ChunkTable) -> PostTrainingSet:
         return post_training_set(table, self.policy, imagined_latents(self.model, table), self.alignment)
+
+    def train_once(self, data: PostTrainingSet, stage: Stage) -> None:
+        """The only round of a stage that needs no rollouts."""
+        history = self.train(data, stage.scratch)
+        shutil.copyfile(stage.scratch / RESIDUAL, stage.path(RESIDUAL))
+        _finish(stage, history, {"chunks": len(data), "cosine": history[-1]["cosine"]})
 
     @property
     def action_range(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,13 +6,11 @@ followed, and what was really done. ``at_videos`` is the reference that has no t
 
 from __future__ import annotations
 
-import json
-import shutil
 from dataclasses import replace
 
 import torch
 
-from world2act_core.recipes.stages import HISTORY, POLICY, RESIDUAL, post_training_set
+from world2act_core.recipes.stages import POLICY, RESIDUAL, post_training_set
 from world2act_core.recipes.study.cells import Context, Made
 from world2act_core.recipes.study.methods.shared import Shared
 from world2act_core.runs import Stage
@@ -55,9 +53,7 @@ def _trained(
     data = post_training_set(table, trainer.policy, latents, trainer.alignment, imagined=not true_latents)
     if true_actions:
         data = replace(data, wanted=torch.from_numpy(table.actions))
-    history = trainer.train(data, stage.scratch)
-    shutil.copyfile(stage.scratch / RESIDUAL, stage.path(RESIDUAL))
-    stage.path(HISTORY).write_text(json.dumps(history))
+    trainer.train_once(data, stage)
     files = learning.base.path(POLICY).resolve(), stage.path(RESIDUAL).resolve()
     figures = {f"stage1_{name}": value for name, value in stage1.metrics.items()}
-    return shared.made(f"post-trained:{files[0]},{files[1]}", **figures, cosine=history[-1]["cosine"])
+    return shared.made(f"post-trained:{files[0]},{files[1]}", **figures, **stage.metrics)
