@@ -32,7 +32,7 @@ def deployment_stage(stage: Stage, recipe: Recipe, run_folder: Path) -> None:
     attempt = Path(tempfile.mkdtemp(dir=stage.scratch))
     command = [sys.executable, "-m", "world2act_core.cli", "up", "--with-parent", "sim_arm"]
     command += ["--run", str(run_folder), "--robot", recipe.embodiment, "--task", f"{recipe.suite}/{recipe.task}"]
-    command += ["--cameras", recipe.cameras[0], "--starts", ",".join(starts), "--source", "post-trained"]
+    command += ["--cameras", ",".join(recipe.cameras), "--starts", ",".join(starts), "--source", "post-trained"]
     command += ["--record", str(attempt / BAG), "--results", str(attempt / OUTCOMES)]
     domain = os.environ.get("ROS_DOMAIN_ID") or str(random.randrange(1, 101))
     log = stage.path(LOG)
