@@ -11,8 +11,8 @@ from pathlib import Path
 LOCK = Path(__file__).parent.parent / "requirements" / "lock.txt"
 HEADER = """\
 # Made by `scripts/run python scripts/lock.py`; do not edit. The versions that were tested together (CPython 3.11,
-# extras ros, libero, language, cosmos, dev). Used as constraints:
-# pip install -c requirements/lock.txt -e '.[ros,libero,language,cosmos,dev]'
+# extras ros, libero, language, cosmos, policies, cpu, dev). Used as constraints:
+# pip install -c requirements/lock.txt -e '.[ros,libero,language,cosmos,policies,cpu,dev]'
 """
 
 
