@@ -18,14 +18,14 @@ from world2act_core.residual import network as residual_network
 from world2act_core.residual import policy as residual_policy
 from world2act_core.residual import train as residual_train
 from world2act_core.runs import Stage, training
-from world2act_core.simulators import control, libero, privileged, rendering, rollout, starts
+from world2act_core.simulators import control, libero, meshes, privileged, rendering, rollout, starts
 from world2act_core.simulators.demonstrators import deliveries, grips, pick_and_place, script
 from world2act_core.world_model import chunk_latents
 from world2act_core.world_model import compact as compact_world_model
 
 # What a stage's result depends on besides its configuration and inputs: a change of these sources runs it again.
 _DEMONSTRATOR: list[ModuleType] = [privileged, script, grips, pick_and_place, deliveries]
-SIMULATION: list[ModuleType] = [libero, control, rendering, starts, rollout, *_DEMONSTRATOR, recording]
+SIMULATION: list[ModuleType] = [libero, control, rendering, meshes, starts, rollout, *_DEMONSTRATOR, recording]
 _EYES: list[ModuleType] = [blocks, codec, eyes]
 _BASE: list[ModuleType] = [stages, compact_policy, *_EYES, chunks, training]
 _WORLD_MODEL: list[ModuleType] = [stages, compact_world_model, codec, chunks, training]
