@@ -20,7 +20,7 @@ from world2act_core.residual import train as residual_train
 from world2act_core.runs import Stage, training
 from world2act_core.simulators import control, libero, meshes, privileged, rendering, rollout, starts
 from world2act_core.simulators.demonstrators import deliveries, grips, pick_and_place, script
-from world2act_core.world_model import chunk_latents
+from world2act_core.world_model import chunk_latents, matching
 from world2act_core.world_model import compact as compact_world_model
 
 # What a stage's result depends on besides its configuration and inputs: a change of these sources runs it again.
@@ -32,7 +32,7 @@ _WORLD_MODEL: list[ModuleType] = [stages, compact_world_model, codec, chunks, tr
 _ALIGNMENT: list[ModuleType] = [adapters, losses, sampling, alignment_train, calibrate]
 _STAGE1: list[ModuleType] = [stages, *_ALIGNMENT, chunk_latents, chunks, training]
 _RESIDUAL: list[ModuleType] = [*_EYES, residual_network, residual_train, residual_policy, losses, training]
-_STAGE2: list[ModuleType] = [stages, chunk_latents, *_RESIDUAL, *SIMULATION]
+_STAGE2: list[ModuleType] = [stages, chunk_latents, matching, *_RESIDUAL, *SIMULATION]
 
 MakeStage = Callable[..., Stage]
 """``Run.stage``, or a function of the same arguments."""
@@ -127,7 +127,16 @@ class Learning:
     @cached_property
     def stage2(self) -> Stage:
         read = [self.demonstrations, self.base, self.videos, self.world_model, self.stage1]
-        names = ("stage2", "stage2_on_videos", "residual", "clips", "used_spread", "post_training", "rounds")
+        names = (
+            "stage2",
+            "stage2_on_videos",
+            "imagination",
+            "residual",
+            "clips",
+            "used_spread",
+            "post_training",
+            "rounds",
+        )
         return self._make(
             "stage2",
             lambda stage: self.work.stage2(stage, *read),

@@ -15,6 +15,7 @@ from world2act_core.residual.network import ResidualConfig
 from world2act_core.residual.train import Stage2Config
 from world2act_core.simulators.starts import Start, jittered_starts
 from world2act_core.world_model.compact import CompactWorldModelConfig
+from world2act_core.world_model.matching import ImaginationConfig
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class Recipe:
     world_model: CompactWorldModelConfig = field(default_factory=lambda: CompactWorldModelConfig(steps=500, unroll=1))
     stage1: Stage1Config = field(default_factory=lambda: Stage1Config(steps=2500, scene_dropout=0.0))
     calibration: CalibrationConfig = field(default_factory=lambda: CalibrationConfig(steps=1500))  # off at 0 steps
+    imagination: ImaginationConfig = field(default_factory=ImaginationConfig)  # of what Stage 2 is led by
     residual: ResidualConfig = field(default_factory=lambda: ResidualConfig(encoder="patches"))
     stage2: Stage2Config = field(default_factory=lambda: Stage2Config(steps=800, learning_rate=1e-3))
 

@@ -36,6 +36,7 @@ from world2act_core.world_model.compact import (
     save_world_model,
     train_world_model,
 )
+from world2act_core.world_model.matching import targets
 
 BAGS, POLICY, WORLD_MODEL, ALIGNMENT, RESIDUAL = "bags", "policy.pt", "world_model.pt", "alignment.pt", "residual.pt"
 HISTORY = "history.json"
@@ -246,7 +247,8 @@ class Trainer:
         self.base, self.policy = base, load_compact(base, embodiment)
 
     def post_training_set(self, table: ChunkTable) -> PostTrainingSet:
-        return post_training_set(table, self.policy, imagined_latents(self.model, table), self.alignment)
+        latents = targets(self.model, table, self.recipe.imagination)
+        return post_training_set(table, self.policy, latents, self.alignment)
 
     def train_once(self, data: PostTrainingSet, stage: Stage) -> None:
         """The only round of a stage that needs no rollouts."""

@@ -17,6 +17,8 @@ METHODS: dict[str, Method] = {
     "decode_only": post_trained.decode_only,
     "contrast_only": post_trained.contrast_only,
     "rollouts_only": post_trained.rollouts_only,
+    "imagined_once": post_trained.imagined_once,
+    "by_progress": post_trained.by_progress,
     "without_videos": post_trained.without_videos,
     # what it is compared with
     "imagination": post_trained.imagination,

@@ -41,6 +41,16 @@ def rollouts_only(context: Context) -> Made:
     return _stage2(context, replace(context.recipe, stage2_on_videos=False))
 
 
+def imagined_once(context: Context) -> Made:
+    """Each skill imagined once, from its first frame, and matched chunk by chunk: the paper's targets (section 3.3)."""
+    return _stage2(context, _imagining(context.recipe, start="skill"))
+
+
+def by_progress(context: Context) -> Made:
+    """Each skill imagined once, matched by how far the rollout has come."""
+    return _stage2(context, _imagining(context.recipe, start="skill", match="progress"))
+
+
 def without_videos(context: Context) -> Made:
     """With a world model that saw the demonstrations only: what the action-free videos are worth."""
     shared = Shared(context)
@@ -87,6 +97,10 @@ def imagination(context: Context) -> Made:
 
 def _with(recipe: Recipe, **stage2: Any) -> Recipe:
     return replace(recipe, stage2=replace(recipe.stage2, **stage2))
+
+
+def _imagining(recipe: Recipe, **how: Any) -> Recipe:
+    return replace(recipe, imagination=replace(recipe.imagination, **how))
 
 
 def _stage2(context: Context, recipe: Recipe) -> Made:
