@@ -20,8 +20,8 @@ from world2act_core.errors import ContractError, RunError
 from world2act_core.networks.codec import PatchCodec
 from world2act_core.policies.address import open_policy
 from world2act_core.policies.compact import CompactConfig, load_compact, new_network, save_compact
-from world2act_core.residual.network import Residual, ResidualConfig
 from world2act_core.residual.files import load_residual, save_residual
+from world2act_core.residual.network import Residual, ResidualConfig
 from world2act_core.residual.policy import PostTrainedPolicy
 from world2act_core.residual.train import Objective, PostTrainingSet, Stage2Config, train_residual
 from world2act_core.runs import file_digest

@@ -14,8 +14,8 @@ from world2act_core.networks.codec import PatchCodec
 from world2act_core.policies.address import open_policy
 from world2act_core.policies.compact import CompactConfig, new_network, save_compact
 from world2act_core.policies.run_folder import policy_files
-from world2act_core.residual.network import Residual, ResidualConfig
 from world2act_core.residual.files import save_residual
+from world2act_core.residual.network import Residual, ResidualConfig
 from world2act_core.types import Observation
 
 CONFIG = CompactConfig(encoder="patches", cameras=("agentview",), streams=STREAMS, image_size=SIZE)

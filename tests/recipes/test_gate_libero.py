@@ -21,8 +21,8 @@ from world2act_core.evaluation.signature import KEY_VARIABLE, read_gate, require
 from world2act_core.networks.codec import PatchCodec
 from world2act_core.policies.compact import CompactConfig, new_network, save_compact
 from world2act_core.policies.run_folder import policy_files
-from world2act_core.residual.network import Residual, ResidualConfig
 from world2act_core.residual.files import save_residual
+from world2act_core.residual.network import Residual, ResidualConfig
 
 LIMIT_S = 500
 pytestmark = [pytest.mark.slow, pytest.mark.libero, pytest.mark.timeout(2 * LIMIT_S)]

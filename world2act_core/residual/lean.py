@@ -1,8 +1,8 @@
-"""The residual, and the compact base, as fewer and larger operations: the same function, rearranged for an exported graph.
+"""The residual and the compact base as fewer and larger operations: the same functions, rearranged for export.
 
 On one core a graph of this size costs what its nodes cost to be called, not what they compute. So everything linear
-that follows something linear is folded into it: the scale of proprioception, the division by 255, the codec's basis, the
-tokens' kinds, the mask of unused dimensions. Numbers differ from ``Residual`` by rounding only, which an export checks.
+that follows something linear is folded into it: the scale of proprioception, the division by 255, the codec's mean
+image, the tokens' kinds, the mask of unused dimensions. Numbers differ from ``Residual`` by rounding only, which an export checks.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class _Layer(nn.Module):
 
 
 class LeanBase(nn.Module):
-    """The compact base: frames uint8 ``(B, S, V S, 3)`` and proprioception ``(B, P)`` → chunk ``(B, M, A)``, unclamped."""
+    """The compact base: frames uint8 ``(B, S, V S, 3)`` and proprioception ``(B, P)`` → chunk ``(B, M, A)``."""
 
     def __init__(self, network: CompactNetwork) -> None:
         super().__init__()
@@ -128,7 +128,9 @@ class _Patches(nn.Module):
     def __init__(self, codec: PatchCodec, encoder: PatchEncoder) -> None:
         super().__init__()
         self.p, (channels, self.h, self.w) = codec.patch, codec.latent_shape
-        by_channel = codec.basis.reshape(3, self.p, self.p, channels).permute(1, 2, 0, 3)  # bytes lie (row, column, RGB)
+        by_channel = codec.basis.reshape(3, self.p, self.p, channels).permute(
+            1, 2, 0, 3
+        )  # bytes lie (row, column, RGB)
         self.basis: torch.Tensor
         self.register_buffer("basis", (by_channel / codec.scale / 255).reshape(-1, channels).contiguous())
         _, _, first, act, _, second, act2 = encoder.net

@@ -51,6 +51,7 @@ class PostTrainedPolicy:
     ) -> None:
         self.base, self.embodiment, self.strength, self.strict = base, embodiment, strength, strict
         self.inputs: Inputs = base.config if inputs is None else inputs  # type: ignore[attr-defined]
+        self.horizon = max(embodiment.chunk_length, int(getattr(base, "horizon", 0)))
         self.cameras = tuple(dict.fromkeys((*base.cameras, *self.inputs.cameras)))
         several = isinstance(residual, Mapping)
         self._any: Corrects | None = None if isinstance(residual, Mapping) else residual
@@ -71,8 +72,9 @@ class PostTrainedPolicy:
         if residual is None:
             return chunk
         frames, proprio = seen_arrays(observation, self.inputs, self.embodiment)
-        correction = residual.correct(chunk.actions[None], proprio, frames)[0]
-        actions = self.embodiment.clamp(chunk.actions + np.float32(self.strength) * correction)
+        executed = chunk.actions[: self.embodiment.chunk_length]  # a base may look further ahead than that
+        correction = residual.correct(executed[None], proprio, frames)[0]
+        actions = self.embodiment.clamp(executed + np.float32(self.strength) * correction)
         return ActionChunk(actions, chunk.stamp, prompt)
 
     def _residual(self, prompt: str) -> Corrects | None:

@@ -47,7 +47,7 @@ def choose(available: Sequence[str], wanted: str = "") -> list[str]:
     if wanted and PROVIDERS[wanted] not in available:
         here = [name for name in names if PROVIDERS[name] in available]
         raise World2ActError(
-            f"this ONNX Runtime has no provider {wanted} (it has {', '.join(here)}): install the extra gpu beside CUDA, "
+            f"this ONNX Runtime has no provider {wanted} (it has {', '.join(here)}): install the extra gpu beside CUDA "
             f"or leave the choice to what is there"
         )
     return [PROVIDERS[name] for name in names[names.index(wanted or names[0]) :] if PROVIDERS[name] in available]
@@ -66,7 +66,7 @@ def open_session(graph: Path, wanted: str = "") -> Any:
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(str(graph), options, providers=providers)
-    except Exception as problem:  # noqa: BLE001 - its errors share no other base
+    except Exception as problem:
         raise World2ActError(f"{graph} cannot be run by ONNX Runtime: {str(problem).splitlines()[0]}") from problem
     if wanted and session.get_providers()[0] != PROVIDERS[wanted]:
         raise World2ActError(  # listed as available, but its libraries are not
