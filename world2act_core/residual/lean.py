@@ -2,7 +2,8 @@
 
 On one core a graph of this size costs what its nodes cost to be called, not what they compute. So everything linear
 that follows something linear is folded into it: the scale of proprioception, the division by 255, the codec's mean
-image, the tokens' kinds, the mask of unused dimensions. Numbers differ from ``Residual`` by rounding only, which an export checks.
+image, the tokens' kinds, the mask of unused dimensions. Numbers differ from ``Residual`` by rounding only, which an
+export checks.
 """
 
 from __future__ import annotations
