@@ -2,8 +2,8 @@
 
 Run: ``python -m benchmarks.engine [--chunks 3000] [--core 0] [--ordinary]``. A row is all that ``PostTrainedPolicy``
 does behind its base for one observation: the residual with its own B_a and D_a, from byte images and float arrays in
-numpy to clamped actions in numpy. ``+ B_v`` adds Stage 1's video adapter, as a monitor of the alignment would call it. Weights
-are random; speed does not depend on them. The largest difference from torch stands beside each row.
+numpy to clamped actions in numpy. ``+ B_v`` adds Stage 1's video adapter, as a monitor of the alignment would call it.
+Weights are random; speed does not depend on them. The largest difference from torch stands beside each row.
 
 Both take turns, block by block, on one core, pinned, with one thread. So that another program's time slices are not
 measured, the process asks for real-time priority (SCHED_FIFO, as a robot's would); ``--ordinary`` does without.

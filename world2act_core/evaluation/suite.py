@@ -142,7 +142,7 @@ def against_table(other: SuiteResults, this: SuiteResults) -> str:
         RunError: see ``pair_suites``.
     """
     paired = pair_suites(other, this)
-    rows = [("task", "other", "this", "gained", "lost")]
+    rows = [("task", "other", "new", "gained", "lost")]
     for task, words in this.instructions.items():
         pairs = [
             (base.success, post.success)
@@ -155,10 +155,10 @@ def against_table(other: SuiteResults, this: SuiteResults) -> str:
             rows.append((f"{task} {words}", *sides, str(gained), str(lost)))
     left = len(other.trials) + len(this.trials) - 2 * paired.n
     heading = f"{this.suite}: the same {paired.n} starts"
-    notes = [f"other: {other.policy['address']}", f"this:  {this.policy['address']}"]
+    notes = [f"other: {other.policy['address']}", f"new:   {this.policy['address']}"]
     notes += [f"{left} trials on starts that only one side has are left out"] * bool(left)
     notes += [
         f"note: {n} differs between the two evaluations" for n in MAY_DIFFER if getattr(other, n) != getattr(this, n)
     ]
-    total = result_table(paired, names=("other", "this"), heading=heading)
+    total = result_table(paired, names=("other", "new"), heading=heading)
     return "\n".join([*notes, "", *_aligned(rows), "", total])
