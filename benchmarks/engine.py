@@ -45,7 +45,8 @@ def residual_of(encoder: str) -> tuple[Residual, Alignment, PatchCodec]:
     alignment = Alignment(AdapterConfig(codec.latent_shape)).eval()
     used = torch.tensor([True] * 3 + [False] * 3 + [True])
     residual = Residual(ResidualConfig(encoder=encoder), alignment, PROPRIO, used, codec).eval()
-    torch.nn.init.normal_(residual.head[-1].weight, std=0.3)
+    for parameter in residual.head[-1].parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
     return residual, alignment, codec
 
 

@@ -44,7 +44,7 @@ def test_the_whole_table() -> None:
     assert suite_table(results("1" * 12 + "0" * 38, "1" * 45 + "0" * 5)).splitlines() == [
         "libero_goal, official initial states; policy compact:a.pt",
         "--------------------------------------------------------------",
-        "task                         successes    rate    95 % interval",
+        "task                         successes    rate   95 % interval",
         "--------------------------------------------------------------",
         "0 open the middle drawer         12/50  24.0 %  14.3 to 37.4 %",
         "8 put the bowl on the plate      45/50  90.0 %  78.6 to 95.7 %",

@@ -25,8 +25,8 @@ def make_residual(folder: Path, name: str, seed: int = 0, skill: str = "", encod
     """``folder/name``, a residual that corrects a good deal, and its base ``folder/policy.pt`` unless it is there."""
     torch.manual_seed(seed)
     if not (folder / BASE).exists():
-        config = CompactConfig(cameras=SEEN.cameras, streams=STREAMS, image_size=SIZE, width=4, features=8)
-        save_compact(folder / BASE, new_network(config, EMBODIMENT), config, EMBODIMENT)
+        compact = CompactConfig(cameras=SEEN.cameras, streams=STREAMS, image_size=SIZE, width=4, features=8)
+        save_compact(folder / BASE, new_network(compact, EMBODIMENT), compact, EMBODIMENT)
     table = square_table(4)
     codec = PatchCodec(SIZE)
     codec.fit(torch.from_numpy(table.frames))

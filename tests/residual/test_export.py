@@ -7,11 +7,12 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from tests.learning.scenes import SIZE, square_episode
 from tests.recipes.gate_runs import make_run
@@ -19,12 +20,17 @@ from tests.residual.made import BASE, EMBODIMENT, make_residual, observation
 from world2act_core.cli import main
 from world2act_core.episodes.writer import write_whole_bag
 from world2act_core.errors import RunError, World2ActError
+from world2act_core.evaluation.gate import Gate
+from world2act_core.evaluation.signature import KEY_VARIABLE, write_gate
+from world2act_core.evaluation.trials import Trial, pair_trials
 from world2act_core.policies.address import open_policy
 from world2act_core.policies.run_folder import policy_files
 from world2act_core.residual.engine import read_export
 from world2act_core.residual.export import export_run
 from world2act_core.residual.files import write_skills
 from world2act_core.residual.providers import PROVIDERS, choose
+from world2act_core.runs import file_digest
+from world2act_core.runtime.graphs.common import demand_gate
 
 CPU, CUDA, TENSORRT = PROVIDERS["cpu"], PROVIDERS["cuda"], PROVIDERS["tensorrt"]
 
@@ -77,7 +83,7 @@ def test_the_exported_policy_acts_as_torch_does(exported):
 
 
 def test_strength_0_is_the_exported_base_bit_for_bit(exported):
-    graphs = open_policy(f"onnx:{exported[1].folder}", EMBODIMENT)
+    graphs: Any = open_policy(f"onnx:{exported[1].folder}", EMBODIMENT)
     graphs.strength = 0.0
     assert np.array_equal(graphs.act(observation(), "").actions, graphs.base.act(observation(), "").actions)
 
@@ -98,17 +104,20 @@ assert "torch" not in sys.modules, "torch was loaded"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["convolutions", "paper"])
 def test_other_encoders_export_too(tmp_path, encoder):
     done = export_run(a_run(tmp_path, encoder), tmp_path / "export", EMBODIMENT)
     assert max(done.differences.values()) < 1e-5
 
 
+@pytest.mark.slow
 def test_residuals_by_skill_are_exported_each(tmp_path):
     run = a_run(tmp_path, skills=("push right", "push down"))
     done = export_run(run, tmp_path / "export", EMBODIMENT)
     assert set(done.differences) == {"base.onnx", "residual-0.onnx", "residual-1.onnx"}
-    torch_policy, graphs = open_policy(f"run:{run}", EMBODIMENT), open_policy(f"onnx:{done.folder}", EMBODIMENT)
+    torch_policy: Any = open_policy(f"run:{run}", EMBODIMENT)
+    graphs: Any = open_policy(f"onnx:{done.folder}", EMBODIMENT)
     acted = {}
     for skill in ("push right", "push down", "something else"):
         acted[skill] = graphs.act(observation(), skill).actions
@@ -133,6 +142,7 @@ def test_a_graph_that_differs_by_more_is_not_written(exported, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_run_without_recordings_needs_some(tmp_path):
     run = a_run(tmp_path)
     shutil.move(run / "evaluation" / "bags", tmp_path / "elsewhere")
@@ -191,6 +201,7 @@ def test_a_provider_that_is_not_there_is_one_sentence(exported):
         open_policy(f"onnx:{exported[1].folder}#tpu", EMBODIMENT)
 
 
+@pytest.mark.slow
 def test_the_command_prints_what_it_compared(exported, tmp_path, capsys):
     assert main(["export", str(exported[0]), "--out", str(tmp_path / "export")]) == 0
     out = capsys.readouterr().out
@@ -200,4 +211,33 @@ def test_the_command_prints_what_it_compared(exported, tmp_path, capsys):
     assert read_export(tmp_path / "export").cards.keys() == {""}
 
 
-torch.set_num_threads(1)
+def passed_gate(folder: Path, made_of: dict[str, str], embodiment: str) -> None:
+    outcomes = {"base": "000000", "post-trained": "111111"}
+    base, post = ([Trial(f"s{i}", p, o == "1", 60, 1.5) for i, o in enumerate(all_)] for p, all_ in outcomes.items())
+    now = datetime.now(timezone.utc)
+    write_gate(folder, Gate(pair_trials(base, post), 60, 0.0, 0.05, "libero_goal/8", embodiment, made_of, now))
+
+
+def test_an_arm_asks_an_export_for_the_gate_of_its_run(exported, tmp_path, monkeypatch):
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    export = shutil.copytree(exported[1].folder, tmp_path / "export")
+    values = {"policy": f"onnx:{export}#cpu", "run": "", "require_gate": "auto"}
+    demand_gate(values, "libero_panda", on_arm=False)
+    with pytest.raises(World2ActError, match=r"has no gate\.json.* gate the run, then export it again"):
+        demand_gate(values, "libero_panda", on_arm=True)
+    made_of = read_export(export).made_of
+    passed_gate(export, {**made_of, "residual": "0" * 64}, "libero_panda")
+    with pytest.raises(World2ActError, match="was passed with another residual policy than was exported"):
+        demand_gate(values, "libero_panda", on_arm=True)
+    passed_gate(export, made_of, "libero_panda")
+    demand_gate(values, "libero_panda", on_arm=True)
+    with pytest.raises(World2ActError, match="was passed on libero_panda, not on franka_fr3"):
+        demand_gate(values, "franka_fr3", on_arm=True)
+
+
+def test_an_export_carries_the_gate_of_its_run(tmp_path, monkeypatch):
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    run = a_run(tmp_path)
+    passed_gate(run, {name: file_digest(file) for name, file in policy_files(run).items()}, "libero_panda")
+    done = export_run(run, tmp_path / "export", EMBODIMENT)
+    demand_gate({"policy": f"onnx:{done.folder}", "run": "", "require_gate": "true"}, "libero_panda", on_arm=False)

@@ -122,7 +122,7 @@ def test_a_residual_that_changed_after_it_was_named_is_refused(folder, tmp_path)
 class Stranger:
     """A base that somebody serves."""
 
-    cameras = ("wrist",)
+    cameras: tuple[str, ...] = ("wrist",)
     identity = "vla/1"
 
     def reset(self):

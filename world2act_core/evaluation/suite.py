@@ -142,7 +142,7 @@ def against_table(other: SuiteResults, this: SuiteResults) -> str:
         RunError: see ``pair_suites``.
     """
     paired = pair_suites(other, this)
-    rows = [("task", "other", "new", "gained", "lost")]
+    rows: list[tuple[str, ...]] = [("task", "other", "new", "gained", "lost")]
     for task, words in this.instructions.items():
         pairs = [
             (base.success, post.success)

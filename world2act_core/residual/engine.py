@@ -139,12 +139,17 @@ def open_export(export: Export, embodiment: Embodiment, base: str = "", provider
     return PostTrainedPolicy(policy, only, embodiment, inputs=card.inputs)
 
 
+def export_folder(reference: str) -> str:
+    """The folder that an address ``onnx:...`` names."""
+    return reference.partition(",")[0].partition("#")[0]
+
+
 def open_engine(reference: str, embodiment: Embodiment) -> PostTrainedPolicy:
     """``FOLDER``, ``FOLDER#PROVIDER`` or ``FOLDER,BASE`` (file or address) → policy.
 
     Raises:
         World2ActError: see ``read_export``, ``open_export`` and ``providers.choose``.
     """
-    folder, _, base = reference.partition(",")
-    folder, _, provider = folder.partition("#")
-    return open_export(read_export(Path(folder)), embodiment, base, provider)
+    named, _, base = reference.partition(",")
+    _, _, provider = named.partition("#")
+    return open_export(read_export(Path(export_folder(reference))), embodiment, base, provider)

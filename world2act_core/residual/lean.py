@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -31,18 +31,18 @@ class LeanResidual(nn.Module):
 
     def __init__(self, residual: Residual) -> None:
         super().__init__()
-        self.action, self.bound = residual.action.net, residual.config.bound
+        source: Any = residual  # whose parts torch types as tensors or modules
+        self.action, self.bound = source.action.net, residual.config.bound
         kinds = residual.kind.detach()
-        first, act, second, norm = cast(nn.Sequential, residual.proprio)
+        first, act, second, norm = source.proprio
         self.proprio = nn.Sequential(_of_raw(residual.standardise, first), act, second, _shifted(norm, kinds[1]))
-        to_token, norm = cast(nn.Sequential, residual.image)
+        to_token, norm = source.image
         self.eyes = lean_eyes(residual.eyes)
         self.image = nn.Sequential(to_token, _shifted(norm, kinds[2]))
         self.kind = nn.Parameter(kinds[:1].clone())
-        layers = residual.transformer.layers
-        self.layers = nn.ModuleList(_Layer(cast(nn.TransformerEncoderLayer, layer)) for layer in layers)
-        self.head = residual.head
-        *inner, last, shape = residual.decoder.net
+        self.layers = nn.ModuleList(_Layer(layer) for layer in source.transformer.layers)
+        self.head = source.head
+        *inner, last, shape = source.decoder.net
         self.inner = nn.Sequential(*inner)
         used = residual.used.repeat(shape.unflattened_size[0])  # (M A,): what must not be touched is not computed
         self.last = _linear(last.weight * used[:, None])  # a difference of two decoded chunks has no bias
@@ -116,7 +116,7 @@ class _Views(nn.Module):
 
     def __init__(self, networks: list[nn.Sequential]) -> None:
         super().__init__()
-        self.networks = nn.ModuleList(nn.Sequential(_from_bytes(net[0]), *list(net)[1:]) for net in networks)
+        self.networks = nn.ModuleList(nn.Sequential(_from_bytes(net[0]), *net[1:]) for net in networks)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         views = frames.permute(0, 3, 1, 2).float().chunk(len(self.networks), 3)
@@ -129,12 +129,12 @@ class _Patches(nn.Module):
     def __init__(self, codec: PatchCodec, encoder: PatchEncoder) -> None:
         super().__init__()
         self.p, (channels, self.h, self.w) = codec.patch, codec.latent_shape
-        by_channel = codec.basis.reshape(3, self.p, self.p, channels).permute(
-            1, 2, 0, 3
-        )  # bytes lie (row, column, RGB)
+        net: Any = encoder.net
+        # A patch's bytes lie (row, column, RGB); the basis is (RGB, row, column).
+        by_channel = codec.basis.reshape(3, self.p, self.p, channels).permute(1, 2, 0, 3)
         self.basis: torch.Tensor
         self.register_buffer("basis", (by_channel / codec.scale / 255).reshape(-1, channels).contiguous())
-        _, _, first, act, _, second, act2 = encoder.net
+        _, _, first, act, _, second, act2 = net
         # The encoder reads (C, h, w); here latents come out (h, w, C). What the mean image adds is the same every time.
         weight = first.weight.reshape(-1, channels, self.h, self.w).permute(0, 2, 3, 1).flatten(1)
         mean = codec._patches(codec.mean[None]) @ codec.basis / codec.scale  # (1, h, w, C)

@@ -53,9 +53,9 @@ class PostTrainedPolicy:
         self.inputs: Inputs = base.config if inputs is None else inputs  # type: ignore[attr-defined]
         self.horizon = max(embodiment.chunk_length, int(getattr(base, "horizon", 0)))
         self.cameras = tuple(dict.fromkeys((*base.cameras, *self.inputs.cameras)))
-        several = isinstance(residual, Mapping)
         self._any: Corrects | None = None if isinstance(residual, Mapping) else residual
-        self._skills = {spoken(prompt): one for prompt, one in residual.items()} if several else {}
+        by_skill = residual if isinstance(residual, Mapping) else {}
+        self._skills = {spoken(prompt): one for prompt, one in by_skill.items()}
         self.alone = ""
 
     def reset(self) -> None:
