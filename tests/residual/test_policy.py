@@ -13,6 +13,7 @@ from tests.residual.made import BASE, EMBODIMENT, SEEN, make_residual, observati
 from world2act_core.errors import RunError, World2ActError
 from world2act_core.policies.address import open_policy
 from world2act_core.policies.compact import load_compact
+from world2act_core.policies.protocol import Policy
 from world2act_core.residual.card import ResidualCard
 from world2act_core.residual.files import load_post_trained, load_residual, write_skills
 from world2act_core.residual.policy import PostTrainedPolicy
@@ -119,10 +120,11 @@ def test_a_residual_that_changed_after_it_was_named_is_refused(folder, tmp_path)
         load_post_trained(str(folder / BASE), tmp_path / "residuals.json", EMBODIMENT)
 
 
-class Stranger:
+class Stranger(Policy):
     """A base that somebody serves."""
 
-    cameras: tuple[str, ...] = ("wrist",)
+    cameras = ("wrist",)
+    horizon = 4
     identity = "vla/1"
 
     def reset(self):

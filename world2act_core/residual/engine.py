@@ -45,12 +45,12 @@ class GraphResidual(Graph):
         return self(base=base, proprio=proprio, frames=frames)
 
 
-class GraphBase:
+class GraphBase(Policy):
     """An exported compact base behind the policy protocol."""
 
     def __init__(self, graph: Graph, inputs: SeenInputs, embodiment: Embodiment, identity: str) -> None:
         self.graph, self.config, self.embodiment, self.identity = graph, inputs, embodiment, identity
-        self.cameras = inputs.cameras
+        self.cameras, self.horizon = inputs.cameras, embodiment.chunk_length
 
     def reset(self) -> None:
         """Nothing to forget: the policy has no memory."""

@@ -116,7 +116,7 @@ class _Views(nn.Module):
 
     def __init__(self, networks: list[nn.Sequential]) -> None:
         super().__init__()
-        self.networks = nn.ModuleList(nn.Sequential(_from_bytes(net[0]), *net[1:]) for net in networks)
+        self.networks = nn.ModuleList(nn.Sequential(_from_bytes(net[0]), *list(net.children())[1:]) for net in networks)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         views = frames.permute(0, 3, 1, 2).float().chunk(len(self.networks), 3)

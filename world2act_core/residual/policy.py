@@ -24,7 +24,7 @@ class Corrects(Protocol):
         """Base chunk ``(B, M, A)``, proprioception ``(B, P)``, frames uint8 ``(B, S, V S, 3)`` → ``(B, M, A)``."""
 
 
-class PostTrainedPolicy:
+class PostTrainedPolicy(Policy):
     """a_final = a_base + f_theta(s), clamped to the embodiment's range (World2Act, section 3.3).
 
     Args:
