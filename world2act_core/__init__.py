@@ -14,7 +14,7 @@ The rooms, from the ground up (a room imports only from rooms above it in this l
 ``simulators``  LIBERO behind one protocol, scripted demonstrators, worker processes
 ``skills``      episodes and instructions → atomic skill clips, decided by events and words that agree
 ``alignment``   Stage 1: one latent space for video latents and action chunks
-``residual``    Stage 2: a small residual policy on a frozen base
+``residual``    Stage 2: a small residual policy on a frozen base; its export to graphs, which act without torch
 ``baselines``   what World2Act is compared with: cloning, fine-tuning, pixel-space supervision, imagination executed
 ``evaluation``  paired trials on fixed starts, intervals, reports
 ``runtime``     what runs on the robot: chunk scheduling, holds, the graph description

@@ -20,9 +20,11 @@ from world2act_core.errors import ContractError, RunError
 from world2act_core.networks.codec import PatchCodec
 from world2act_core.policies.address import open_policy
 from world2act_core.policies.compact import CompactConfig, load_compact, new_network, save_compact
+from world2act_core.residual.files import load_residual, save_residual
 from world2act_core.residual.network import Residual, ResidualConfig
-from world2act_core.residual.policy import PostTrainedPolicy, load_residual, save_residual
+from world2act_core.residual.policy import PostTrainedPolicy
 from world2act_core.residual.train import Objective, PostTrainingSet, Stage2Config, train_residual
+from world2act_core.runs import file_digest
 from world2act_core.types import Observation
 from world2act_core.world_model.chunk_latents import InMemoryLatents
 
@@ -207,7 +209,7 @@ def test_the_contrast_does_not_push_actions_out_of_the_range(learned, tmp_path):
 def test_the_post_trained_policy_stays_in_range_and_at_strength_0_is_the_base_bit_for_bit(learned, base_file):
     _, _, alignment, _ = learned
     base = load_compact(base_file, EMBODIMENT)
-    residual = new_residual(alignment)
+    residual = new_residual(alignment).eval()
     shake(residual, 5.0)
     seen = observation()
     plain = base.act(seen, "push right").actions
@@ -266,9 +268,9 @@ def test_the_manifold_term_is_small_for_actions_that_the_decoder_can_say(learned
 
 def test_base_and_residual_open_by_one_address(learned, base_file, tmp_path):
     _, _, alignment, _ = learned
-    residual = new_residual(alignment)
+    residual = new_residual(alignment).eval()
     shake(residual, 1.0)
-    save_residual(tmp_path / "residual.pt", residual, ResidualConfig(), alignment, base_file)
+    save_residual(tmp_path / "residual.pt", residual, ResidualConfig(), alignment, base_file, EMBODIMENT)
     opened = open_policy(f"post-trained:{base_file},{tmp_path / 'residual.pt'}", EMBODIMENT)
     expected = PostTrainedPolicy(load_compact(base_file, EMBODIMENT), residual, EMBODIMENT)
     assert np.array_equal(opened.act(observation(), "").actions, expected.act(observation(), "").actions)
@@ -280,13 +282,13 @@ def test_a_residual_survives_its_file_and_knows_its_base(learned, base_file, tmp
     config = ResidualConfig(encoder=encoder)
     residual = Residual(config, alignment, 5, USED, toy_codec()).eval()
     shake(residual, 1.0)
-    save_residual(tmp_path / "residual.pt", residual, config, alignment, base_file)
-    again = load_residual(tmp_path / "residual.pt", base_file).eval()
+    save_residual(tmp_path / "residual.pt", residual, config, alignment, base_file, EMBODIMENT)
+    again, _ = load_residual(tmp_path / "residual.pt", file_digest(base_file), EMBODIMENT)
     given = torch.rand(2, 4, 7), torch.rand(2, 5), residual.see(frames(2))
     assert torch.equal(again(*given), residual(*given))
     (tmp_path / "other.pt").write_bytes(base_file.read_bytes() + b"x")
     with pytest.raises(RunError, match="another base policy"):
-        load_residual(tmp_path / "residual.pt", tmp_path / "other.pt")
+        load_residual(tmp_path / "residual.pt", file_digest(tmp_path / "other.pt"), EMBODIMENT)
 
 
 def test_a_policy_of_another_embodiment_is_refused(base_file, tmp_path):

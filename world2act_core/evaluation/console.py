@@ -10,25 +10,29 @@ from world2act_core.evaluation.trials import PairedTrials
 from world2act_core.pages.rates import MINUS, Interval, interval_name, percent, percent_interval
 
 
-def result_table(trials: PairedTrials, *, task: str = "") -> str:
+def result_table(
+    trials: PairedTrials, *, task: str = "", names: tuple[str, str] = ("base", "post-trained"), heading: str = ""
+) -> str:
     """Plain ASCII text, aligned, readable in any terminal and log; no trailing newline.
 
     Args:
         trials: the paired evaluation.
         task: the instruction in words, for the heading.
+        names: of the two policies.
+        heading: "" speaks of the task and of starts held out from training.
     """
     n = trials.n
-    heading = f"{task + ': ' if task else ''}{n} start{'s' if n != 1 else ''} held out from training"
+    heading = heading or f"{task + ': ' if task else ''}{n} start{'s' if n != 1 else ''} held out from training"
     rows = [
         ("policy", "successes", "rate", interval_name()),
         (
-            "base",
+            names[0],
             f"{trials.base_successes}/{n}",
             percent(trials.base_successes / n),
             percent_interval(trials.base_interval),
         ),
         (
-            "post-trained",
+            names[1],
             f"{trials.post_successes}/{n}",
             percent(trials.post_successes / n),
             percent_interval(trials.post_interval),
@@ -39,7 +43,7 @@ def result_table(trials: PairedTrials, *, task: str = "") -> str:
         heading,
         _lines(rows),
         f"{wording.evidence(trials)}; exact paired test {wording.p_value(trials.p_value)}",
-        f"Verdict: {wording.verdict_in_words(trials)}",
+        f"Verdict: {wording.verdict_in_words(trials, names)}",
     )
 
 

@@ -64,11 +64,18 @@ def read_gate(run_folder: Path) -> Gate:
         raise RunError(f"{path} is incomplete or contradicts itself ({error}): {again} again") from None
 
 
-def require_gate(run_folder: Path, *, embodiment: str = "", max_age_days: float | None = None) -> Gate:
+def require_gate(
+    run_folder: Path,
+    *,
+    embodiment: str = "",
+    max_age_days: float | None = None,
+    made_of: Mapping[str, str] | None = None,
+) -> Gate:
     """The gate of a run if it vouches for the run's post-trained policy as its files are now.
 
     Args:
-        run_folder: the run.
+        run_folder: the run, or an export of it.
+        made_of: of an export: digests of the files that it was made of, by name.
         embodiment: name of the contract that the policy is to act for; "" does not ask.
         max_age_days: how old the gate may be; None does not ask.
 
@@ -84,7 +91,11 @@ def require_gate(run_folder: Path, *, embodiment: str = "", max_age_days: float 
         raise RunError(
             f"the gate of {run_folder} was passed on {gate.embodiment}, not on {embodiment}: gate a run of that robot"
         )
-    for name, file in policy_files(run_folder).items():
+    for name, digest in (made_of or {}).items():
+        if digest != gate.digests.get(name):
+            raise RunError(f"the gate in {run_folder} was passed with another {name} policy than was exported: {again}")
+    files = policy_files(run_folder) if made_of is None else {}
+    for name, file in files.items():
         if not file.is_file():
             raise RunError(f"the gate of {run_folder} vouches for {file}, which does not exist: finish the run")
         if file_digest(file) != gate.digests.get(name):

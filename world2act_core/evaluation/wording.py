@@ -24,13 +24,14 @@ def p_value(p: float) -> str:
     return f"p = {p:.1e}" if p < 0.001 else f"p = {p:.3f}"
 
 
-def verdict_in_words(trials: PairedTrials) -> str:
-    """One sentence: what the exact test says, no more."""
+def verdict_in_words(trials: PairedTrials, names: tuple[str, str] = ("base", "post-trained")) -> str:
+    """One sentence: what the exact test says, no more; ``names`` are the policies', that of ``trials.base`` first."""
+    base, post = names
     gained, lost = trials.count("only post-trained"), trials.count("only base")
     if trials.verdict == "better":
-        return "The post-trained policy is better than the base policy."
+        return f"The {post} policy is better than the {base} policy."
     if trials.verdict == "worse":
-        return "The post-trained policy is worse than the base policy."
+        return f"The {post} policy is worse than the {base} policy."
     if not gained + lost:
         return "No difference: both policies succeeded and failed on the same starts."
     return "No difference: these trials cannot tell the policies apart."

@@ -16,7 +16,8 @@ Opener = Callable[[str, Embodiment], Policy]
 _SCHEMES: dict[str, str] = {
     "compact": "world2act_core.policies.compact:open_compact_policy",
     "imagination": "world2act_core.baselines.imagination:open_imagination",
-    "post-trained": "world2act_core.residual.policy:open_post_trained",
+    "onnx": "world2act_core.residual.engine:open_engine",
+    "post-trained": "world2act_core.residual.files:open_post_trained",
     "replay": "world2act_core.policies.replay:open_replay_policy",
     "run": "world2act_core.policies.run_folder:open_run_policy",
 }

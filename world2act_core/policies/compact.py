@@ -17,12 +17,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from world2act_core.embodiment import Embodiment
-from world2act_core.embodiment.contract import as_vector
-from world2act_core.episodes.chunks import ChunkTable, model_image
+from world2act_core.episodes.chunks import ChunkTable
 from world2act_core.errors import ContractError, RunError
 from world2act_core.networks.blocks import Standardise
 from world2act_core.networks.codec import PatchCodec
 from world2act_core.networks.eyes import Eyes, EyesConfig
+from world2act_core.policies.seen import seen_arrays
 from world2act_core.runs import Checkpointed, fit
 from world2act_core.types import ActionChunk, Observation
 
@@ -134,9 +134,8 @@ def compact_inputs(
     observation: Observation, config: CompactConfig, embodiment: Embodiment
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Observation → tiled frame uint8 ``(1, S, V S, 3)`` and proprioception ``(1, P)``."""
-    views = [model_image(observation.images[camera], config.image_size) for camera in config.cameras]
-    proprio = as_vector(embodiment, dict(observation.state), config.streams)
-    return torch.from_numpy(np.concatenate(views, axis=1))[None], torch.from_numpy(proprio)[None]
+    frames, proprio = seen_arrays(observation, config, embodiment)
+    return torch.from_numpy(frames), torch.from_numpy(proprio)
 
 
 def save_compact(path: Path, network: CompactNetwork, config: CompactConfig, embodiment: Embodiment) -> None:

@@ -11,8 +11,10 @@ from world2act_core.policies.protocol import Policy
 
 def policy_files(folder: Path) -> dict[str, Path]:
     """The files that make a run's policies, by name: what a gate binds its verdict to. They hold all that acts: what of
-    the codec, B_a and D_a the residual uses is in its own file."""
-    return {"base": folder / "base" / "policy.pt", "residual": folder / "stage2" / "residual.pt"}
+    the codec, B_a and D_a the residual uses is in its own file. Where there is a residual for each skill, ``residual``
+    is ``residuals.json``, which holds the hash of each."""
+    by_skill, one = folder / "stage2" / "residuals.json", folder / "stage2" / "residual.pt"
+    return {"base": folder / "base" / "policy.pt", "residual": by_skill if by_skill.is_file() else one}
 
 
 def split_reference(reference: str) -> tuple[Path, str]:
@@ -47,15 +49,14 @@ def open_run_policy(reference: str, embodiment: Embodiment) -> Policy:
     import torch
 
     from world2act_core.policies.compact import load_compact
-    from world2act_core.residual.policy import PostTrainedPolicy, load_residual
+    from world2act_core.residual.files import load_post_trained
     from world2act_core.runs.stage import read_stage
 
     torch.set_num_threads(1)  # as in the evaluation's workers: sums in another order would be other actions
     folder, part = split_reference(reference)
     files = policy_files(folder)
     read_stage(files["base"].parent)
-    base = load_compact(files["base"], embodiment)
     if part == "base":
-        return base
+        return load_compact(files["base"], embodiment)
     read_stage(files["residual"].parent)
-    return PostTrainedPolicy(base, load_residual(files["residual"], files["base"]), embodiment)
+    return load_post_trained(str(files["base"]), files["residual"], embodiment)

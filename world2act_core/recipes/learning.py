@@ -12,8 +12,11 @@ from world2act_core.alignment import train as alignment_train
 from world2act_core.episodes import chunks
 from world2act_core.networks import blocks, codec, eyes
 from world2act_core.policies import compact as compact_policy
+from world2act_core.policies import seen
 from world2act_core.recipes import recording, stages
 from world2act_core.recipes.stages import Stages, stage_config
+from world2act_core.residual import card as residual_card
+from world2act_core.residual import files as residual_files
 from world2act_core.residual import network as residual_network
 from world2act_core.residual import policy as residual_policy
 from world2act_core.residual import train as residual_train
@@ -27,11 +30,12 @@ from world2act_core.world_model import compact as compact_world_model
 _DEMONSTRATOR: list[ModuleType] = [privileged, script, grips, pick_and_place, deliveries]
 SIMULATION: list[ModuleType] = [libero, control, rendering, meshes, starts, rollout, *_DEMONSTRATOR, recording]
 _EYES: list[ModuleType] = [blocks, codec, eyes]
-_BASE: list[ModuleType] = [stages, compact_policy, *_EYES, chunks, training]
+_BASE: list[ModuleType] = [stages, compact_policy, seen, *_EYES, chunks, training]
 _WORLD_MODEL: list[ModuleType] = [stages, compact_world_model, codec, chunks, training]
 _ALIGNMENT: list[ModuleType] = [adapters, losses, sampling, alignment_train, calibrate]
 _STAGE1: list[ModuleType] = [stages, *_ALIGNMENT, chunk_latents, chunks, training]
-_RESIDUAL: list[ModuleType] = [*_EYES, residual_network, residual_train, residual_policy, losses, training]
+_RESIDUAL_POLICY: list[ModuleType] = [residual_card, residual_files, residual_policy]
+_RESIDUAL: list[ModuleType] = [*_EYES, residual_network, residual_train, *_RESIDUAL_POLICY, losses, training]
 _STAGE2: list[ModuleType] = [stages, chunk_latents, matching, *_RESIDUAL, *SIMULATION]
 
 MakeStage = Callable[..., Stage]
@@ -148,4 +152,4 @@ class Learning:
 
 def evaluation_code(*more: Any) -> list[ModuleType]:
     """Sources that the evaluation of a post-trained policy depends on."""
-    return [*more, residual_policy, *SIMULATION]
+    return [*more, *_RESIDUAL_POLICY, *SIMULATION]

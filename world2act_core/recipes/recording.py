@@ -103,15 +103,14 @@ def _actor(job: Attempt, context: WorkerContext) -> Actor:
 
 def _policy(job: Attempt) -> Policy:
     from world2act_core.policies.compact import load_compact
-    from world2act_core.residual.policy import PostTrainedPolicy, load_residual
+    from world2act_core.residual.files import load_post_trained
 
     embodiment = load_embodiment(job.embodiment)
     if job.policy:
         return open_policy(job.policy, embodiment)
-    base = load_compact(Path(job.base), embodiment)
     if not job.residual:
-        return base
-    return PostTrainedPolicy(base, load_residual(Path(job.residual), Path(job.base)), embodiment)
+        return load_compact(Path(job.base), embodiment)
+    return load_post_trained(job.base, Path(job.residual), embodiment)
 
 
 def record(pool: WorkerPool, attempts: Sequence[Attempt], label: str) -> None:

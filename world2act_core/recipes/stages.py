@@ -21,8 +21,8 @@ from world2act_core.policies.compact import CompactPolicy, load_compact, save_co
 from world2act_core.recipes.overrides import as_json
 from world2act_core.recipes.recording import Attempt, collection_table, record
 from world2act_core.recipes.settings import Recipe, Split
+from world2act_core.residual.files import save_residual
 from world2act_core.residual.network import Residual
-from world2act_core.residual.policy import save_residual
 from world2act_core.residual.train import PostTrainingSet, train_residual
 from world2act_core.runs import Stage
 from world2act_core.simulators.starts import Start
@@ -276,7 +276,8 @@ class Trainer:
             folder / "checkpoint.pt",
             f"stage 2, round {number + 1}",
         )
-        save_residual(folder / RESIDUAL, self.residual, self.recipe.residual, self.alignment, self.base)
+        how = self.recipe.residual, self.alignment, self.base, self.policy.embodiment
+        save_residual(folder / RESIDUAL, self.residual, *how)
         return [{**entry, "step": entry["step"] + number * config.steps} for entry in done]
 
 

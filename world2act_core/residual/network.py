@@ -13,6 +13,7 @@ from world2act_core.alignment.adapters import Alignment
 from world2act_core.networks.blocks import Standardise, start_at_zero, to_float
 from world2act_core.networks.codec import PatchCodec
 from world2act_core.networks.eyes import Eyes, EyesConfig
+from world2act_core.types import Array
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,13 @@ class Residual(nn.Module):
         if self.config.bound:
             correction = self.config.bound * torch.tanh(correction / self.config.bound)
         return correction * self.used
+
+    @torch.inference_mode()
+    def correct(self, base: Array, proprio: Array, frames: Array) -> Array:
+        """As ``forward``, from and to numpy; ``frames`` are those that ``see`` is given."""
+        seen = self.see(torch.from_numpy(frames))
+        correction: Array = self(torch.from_numpy(base), torch.from_numpy(proprio), seen).numpy()
+        return correction
 
 
 class _PaperEyes(nn.Module):

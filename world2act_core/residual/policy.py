@@ -1,89 +1,95 @@
-"""Frozen base + residual as one policy, and its file."""
+"""Frozen base + residual as one policy. No torch here: the residual may as well be an exported graph."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from pathlib import Path
+import logging
+from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
-import torch
 
-from world2act_core.alignment.adapters import AdapterConfig, Alignment
 from world2act_core.embodiment import Embodiment
 from world2act_core.errors import RunError
-from world2act_core.networks.codec import PatchCodec
-from world2act_core.policies.address import two_files
-from world2act_core.policies.compact import CompactPolicy, compact_inputs, load_compact
-from world2act_core.residual.network import Residual, ResidualConfig
-from world2act_core.runs import file_digest
-from world2act_core.types import ActionChunk, Observation
+from world2act_core.policies.protocol import Policy
+from world2act_core.policies.seen import Inputs, seen_arrays
+from world2act_core.types import ActionChunk, Array, Observation
+
+_log = logging.getLogger(__name__)
 
 
-class PostTrainedPolicy:
+class Corrects(Protocol):
+    """A residual that is ready to act: ``residual.network.Residual``, or a graph of ``residual.engine``."""
+
+    def correct(self, base: Array, proprio: Array, frames: Array) -> Array:
+        """Base chunk ``(B, M, A)``, proprioception ``(B, P)``, frames uint8 ``(B, S, V S, 3)`` → ``(B, M, A)``."""
+
+
+class PostTrainedPolicy(Policy):
     """a_final = a_base + f_theta(s), clamped to the embodiment's range (World2Act, section 3.3).
 
     Args:
+        base: any policy; it is not changed.
+        residual: in evaluation mode; or one for each skill, by prompt.
+        inputs: what the residual sees; None takes the ``config`` of a compact base.
         strength: multiplies the residual; 0 gives the base policy bit for bit.
+        strict: with a residual for each skill: whether a prompt that none was trained for is an error. Else the base
+            acts alone there, and ``alone`` says why.
+
+    Attributes:
+        alone: why the base acted alone in the last chunk; "" where it did not.
     """
 
-    def __init__(self, base: CompactPolicy, residual: Residual, embodiment: Embodiment, strength: float = 1.0) -> None:
-        self.base, self.residual, self.embodiment, self.strength = base, residual.eval(), embodiment, strength
-        self.cameras = base.cameras
+    def __init__(
+        self,
+        base: Policy,
+        residual: Corrects | Mapping[str, Corrects],
+        embodiment: Embodiment,
+        strength: float = 1.0,
+        *,
+        inputs: Inputs | None = None,
+        strict: bool = False,
+    ) -> None:
+        self.base, self.embodiment, self.strength, self.strict = base, embodiment, strength, strict
+        self.inputs: Inputs = base.config if inputs is None else inputs  # type: ignore[attr-defined]
+        self.horizon = max(embodiment.chunk_length, int(getattr(base, "horizon", 0)))
+        self.cameras = tuple(dict.fromkeys((*base.cameras, *self.inputs.cameras)))
+        self._any: Corrects | None = None if isinstance(residual, Mapping) else residual
+        by_skill = residual if isinstance(residual, Mapping) else {}
+        self._skills = {spoken(prompt): one for prompt, one in by_skill.items()}
+        self.alone = ""
 
     def reset(self) -> None:
         self.base.reset()
 
-    @torch.inference_mode()
     def act(self, observation: Observation, prompt: str) -> ActionChunk:
+        """The base's chunk, corrected.
+
+        Raises:
+            RunError: no residual knows the skill, and ``strict``.
+        """
         chunk = self.base.act(observation, prompt)
-        if not self.strength:
+        residual = self._residual(prompt) if self.strength else None
+        if residual is None:
             return chunk
-        frames, proprio = compact_inputs(observation, self.base.config, self.embodiment)
-        seen = self.residual.see(frames)
-        correction = self.residual(torch.from_numpy(chunk.actions)[None], proprio, seen)[0].numpy()
-        actions = self.embodiment.clamp(chunk.actions + np.float32(self.strength) * correction)
+        frames, proprio = seen_arrays(observation, self.inputs, self.embodiment)
+        executed = chunk.actions[: self.embodiment.chunk_length]  # a base may look further ahead than that
+        correction = residual.correct(executed[None], proprio, frames)[0]
+        actions = self.embodiment.clamp(executed + np.float32(self.strength) * correction)
         return ActionChunk(actions, chunk.stamp, prompt)
 
-
-def save_residual(path: Path, residual: Residual, config: ResidualConfig, alignment: Alignment, base: Path) -> None:
-    """Store a residual with the identity of the base it was trained on."""
-    adapter = {**asdict(alignment.config), "latent_shape": list(alignment.config.latent_shape)}
-    torch.save(
-        {
-            "config": asdict(config),
-            "adapter": adapter,
-            "proprio": residual.standardise.mean.shape[0],
-            "codec": residual.codec_shape,
-            "base": file_digest(base),
-            "weights": residual.state_dict(),
-        },
-        path,
-    )
+    def _residual(self, prompt: str) -> Corrects | None:
+        found = self._any or self._skills.get(spoken(prompt))
+        reason = ""
+        if found is None:
+            reason = f"no residual was trained for {prompt!r}; there are {', '.join(map(repr, sorted(self._skills)))}"
+            if self.strict:
+                raise RunError(reason)
+            if reason != self.alone:
+                _log.warning("%s: the base acts alone", reason)
+        self.alone = reason
+        return found
 
 
-def load_residual(path: Path, base: Path) -> Residual:
-    """The residual from its file.
-
-    Raises:
-        RunError: it was trained on another base policy than the file ``base``.
-    """
-    saved = torch.load(path, weights_only=True)
-    if saved["base"] != file_digest(base):
-        raise RunError(f"{path} was trained on another base policy than {base}: run Stage 2 on this base")
-    alignment = Alignment(AdapterConfig(**saved["adapter"]))
-    used = saved["weights"]["used"] > 0
-    codec = PatchCodec(**saved["codec"])
-    residual = Residual(ResidualConfig(**saved["config"]), alignment, saved["proprio"], used, codec)
-    residual.load_state_dict(saved["weights"])
-    return residual
-
-
-def open_post_trained(reference: str, embodiment: Embodiment) -> PostTrainedPolicy:
-    """``BASE,RESIDUAL``, files that ``save_compact`` and ``save_residual`` wrote → policy.
-
-    Raises:
-        RunError: one of the files is missing, or the residual belongs to another base.
-    """
-    base, residual = two_files(reference)
-    torch.set_num_threads(1)  # as in the evaluation's workers: sums in another order would be other actions
-    return PostTrainedPolicy(load_compact(base, embodiment), load_residual(residual, base), embodiment)
+def spoken(prompt: str) -> str:
+    """A prompt as it is compared: case, spaces and a full stop say nothing."""
+    return " ".join(prompt.casefold().split()).rstrip(".")

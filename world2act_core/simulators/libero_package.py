@@ -61,13 +61,8 @@ def load_task(suite: str, task: int) -> LiberoTask:
         MissingExtraError: LIBERO is not installed.
         World2ActError: no such suite or task.
     """
-    benchmark_module = import_libero("libero.libero.benchmark")
     steps = horizon(suite)
-    known = benchmark_module.get_benchmark_dict()
-    if suite not in known:
-        raise World2ActError(f"LIBERO has no suite {suite!r}: it has {', '.join(sorted(known))}")
-    with contextlib.redirect_stdout(io.StringIO()):  # LIBERO announces its task order
-        benchmark = known[suite]()
+    benchmark = _benchmark(suite)
     if not 0 <= task < benchmark.get_num_tasks():
         raise World2ActError(f"{suite} has no task {task}: it has 0 to {benchmark.get_num_tasks() - 1}")
     return LiberoTask(
@@ -76,6 +71,24 @@ def load_task(suite: str, task: int) -> LiberoTask:
         initial_states=np.asarray(benchmark.get_task_init_states(task), np.float64),
         horizon=steps,
     )
+
+
+def suite_size(suite: str) -> int:
+    """How many tasks a suite has.
+
+    Raises:
+        MissingExtraError, World2ActError: as ``load_task``.
+    """
+    horizon(suite)
+    return int(_benchmark(suite).get_num_tasks())
+
+
+def _benchmark(suite: str) -> Any:
+    known = import_libero("libero.libero.benchmark").get_benchmark_dict()
+    if suite not in known:
+        raise World2ActError(f"LIBERO has no suite {suite!r}: it has {', '.join(sorted(known))}")
+    with contextlib.redirect_stdout(io.StringIO()):  # LIBERO announces its task order
+        return known[suite]()
 
 
 def import_libero(module: str) -> Any:

@@ -24,6 +24,7 @@ from typing import Any, Generic, TypeVar
 
 from world2act_core.errors import World2ActError
 from world2act_core.simulators.libero import LiberoSimulator
+from world2act_core.simulators.rendering import FAST, RenderSettings
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -55,15 +56,17 @@ class WorkerContext:
     def __init__(self, index: int) -> None:
         self.index = index
         self._simulator: LiberoSimulator | None = None
-        self._simulated: tuple[str, int, int | None] | None = None
+        self._simulated: tuple[str, int, int | None, RenderSettings] | None = None
         self._kept: dict[Hashable, Any] = {}
 
-    def simulator(self, suite: str, task: int, image_size: int | None = None) -> LiberoSimulator:
+    def simulator(
+        self, suite: str, task: int, image_size: int | None = None, rendering: RenderSettings = FAST
+    ) -> LiberoSimulator:
         """This worker's simulator of a task; made once, and again when another task was simulated in between."""
-        if self._simulator is None or self._simulated != (suite, task, image_size):
+        wanted = (suite, task, image_size, rendering)
+        if self._simulator is None or self._simulated != wanted:
             self.close()
-            self._simulator = LiberoSimulator(suite, task, image_size)
-            self._simulated = (suite, task, image_size)
+            self._simulator, self._simulated = LiberoSimulator(*wanted), wanted
         return self._simulator
 
     def once(self, key: Hashable, make: Callable[[], Result]) -> Result:

@@ -65,11 +65,15 @@ def demand_gate(values: Mapping[str, str], contract: str, *, on_arm: bool) -> No
         World2ActError: says why, and which argument lifts the demand.
     """
     from world2act_core.policies.run_folder import split_reference
+    from world2act_core.residual.engine import export_folder
 
     auto = values["require_gate"] == "auto"
     if not (on_arm if auto else flag(values, "require_gate")):
         return
     scheme, _, reference = policy_address(values).partition(":")
+    if scheme == "onnx":
+        _demand_gate_of_export(Path(export_folder(reference)), load_embodiment(contract).name)
+        return
     if scheme != "run":
         if auto:
             return
@@ -83,6 +87,21 @@ def demand_gate(values: Mapping[str, str], contract: str, *, on_arm: bool) -> No
         require_gate(folder, embodiment=load_embodiment(contract).name)
     except World2ActError as refusal:
         raise World2ActError(f"{refusal} (or start it ungated, in so many words: require_gate:=false)") from None
+
+
+def _demand_gate_of_export(folder: Path, embodiment: str) -> None:
+    """An export carries the gate that its run had when it was made."""
+    from world2act_core.evaluation.signature import require_gate
+    from world2act_core.residual.engine import read_export
+
+    made_of = read_export(folder).made_of
+    try:
+        require_gate(folder, embodiment=embodiment, made_of=made_of)
+    except World2ActError as refusal:
+        raise World2ActError(
+            f"{refusal} (that is: gate the run, then export it again; or start it ungated, in so many words: "
+            f"require_gate:=false)"
+        ) from None
 
 
 def brain(values: Mapping[str, str], contract: str, clock: str, *, on_arm: bool) -> list[NodeSpec]:

@@ -1,0 +1,208 @@
+"""The papers' protocol, held by the evaluation: every official state once, nothing counted twice, failures filmed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.learning.scenes import EMBODIMENT
+from world2act_core.errors import RunError, World2ActError
+from world2act_core.evaluation.suite import read_suite
+from world2act_core.evaluation.trials import Trial
+from world2act_core.policies.compact import CompactConfig, new_network, save_compact
+from world2act_core.policies.identity import policy_identity
+from world2act_core.recipes.suite import DEMONSTRATOR, Plan, SuiteTrial, evaluate_suite, replayed
+from world2act_core.simulators.demonstrators.library import demonstrator
+from world2act_core.simulators.libero import LiberoSimulator
+from world2act_core.simulators.rollout import Moment, rollout
+from world2act_core.simulators.starts import Start
+from world2act_core.simulators.workers import Finished, WorkerPool
+from world2act_core.types import Array, Skill
+
+pytestmark = pytest.mark.libero
+pytest.importorskip("libero", reason="LIBERO is not installed: make setup")
+LIMIT_S = 500
+
+
+class ToyPool(WorkerPool):
+    """Succeeds on even states, in this process; is interrupted before a job, if it is told to."""
+
+    def __init__(self, interrupt_at: int | None = None) -> None:
+        super().__init__(1)
+        self.jobs: list[SuiteTrial] = []
+        self.interrupt_at = interrupt_at
+
+    def run(
+        self, function: Callable[..., Any], jobs: Iterable[Any], *, description: str | None = None
+    ) -> Iterator[Finished[Any, Any]]:
+        for job in jobs:
+            if len(self.jobs) == self.interrupt_at:
+                raise KeyboardInterrupt
+            self.jobs.append(job)
+            yield Finished(job, Trial(job.start.id, "policy", job.start.index % 2 == 0, 80, 1.0), 1)
+
+
+def plan(**changes: Any) -> Plan:
+    return Plan(**{"policy": DEMONSTRATOR, "suite": "libero_goal", "tasks": (0, 8), "episodes": 4, **changes})
+
+
+def test_every_trial_has_an_official_state_of_its_own(tmp_path: Path) -> None:
+    pool = ToyPool()
+    results = evaluate_suite(plan(episodes=50), tmp_path, pool)
+    starts = [job.start for job in pool.jobs]
+    assert starts == [Start("libero_goal", task, index) for task in (0, 8) for index in range(50)]
+    assert len({trial.start_id for trial in results.trials}) == 100
+    assert sum(trial.success for trial in results.trials) == 50
+
+
+def test_no_state_is_tried_twice_to_get_more_episodes(tmp_path: Path) -> None:
+    with pytest.raises(World2ActError, match="has 50 official initial states, and no state is tried twice"):
+        evaluate_suite(plan(episodes=51), tmp_path, ToyPool())
+
+
+@pytest.mark.parametrize(("suite", "horizon"), [("libero_spatial", 220), ("libero_10", 520), ("libero_goal_swap", 300)])
+def test_the_results_say_by_which_protocol(tmp_path: Path, suite: str, horizon: int) -> None:
+    results = evaluate_suite(plan(suite=suite, tasks=(1,), episodes=1), tmp_path, ToyPool())
+    assert results.protocol == {
+        "controller": "OSC_POSE",
+        "control_rate_hz": 20,
+        "settle_steps": 10,
+        "horizon": horizon,
+        "starts": "official initial states",
+    }
+    assert results.rendering["image_size"] == 128 and results.rendering["backend"]
+    assert {"mujoco", "robosuite", "torch"} <= set(results.versions)
+
+
+def test_all_tasks_of_a_suite_unless_some_are_named(tmp_path: Path) -> None:
+    results = evaluate_suite(plan(tasks=(), episodes=1), tmp_path, ToyPool())
+    assert list(results.instructions) == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"suite": "libero_kitchen"}, "no horizon is published"),
+        ({"tasks": (10,)}, "has no task 10"),
+        ({"policy": "gr8t:x"}, "no known scheme"),
+        ({"episodes": 0}, "name 1 or more"),
+        ({"rendering": "fancy"}, "expected one of fast, stock"),
+    ],
+)
+def test_what_means_nothing_is_refused_before_a_worker_starts(tmp_path: Path, changes: Any, says: str) -> None:
+    pool = ToyPool()
+    with pytest.raises(World2ActError, match=says):
+        evaluate_suite(plan(**changes), tmp_path, pool)
+    assert pool.jobs == []
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_was(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_suite(plan(), tmp_path, ToyPool(interrupt_at=3))
+    second = ToyPool()
+    resumed = evaluate_suite(plan(), tmp_path, second)
+    assert len(second.jobs) == 5
+    assert resumed == evaluate_suite(plan(), tmp_path / "whole", ToyPool())
+    more = ToyPool()
+    evaluate_suite(plan(episodes=6), tmp_path, more)
+    assert len(more.jobs) == 4, "more episodes go on with those that are there"
+
+
+def test_trials_of_another_look_are_not_mixed_in(tmp_path: Path) -> None:
+    evaluate_suite(plan(), tmp_path, ToyPool())
+    with pytest.raises(RunError, match="evaluate into another file"):
+        evaluate_suite(plan(rendering="stock"), tmp_path, ToyPool())
+
+
+def test_a_policy_is_known_by_its_files(tmp_path: Path) -> None:
+    (tmp_path / "policy.pt").write_bytes(b"1")
+    first = policy_identity(f"compact:{tmp_path / 'policy.pt'}")
+    (tmp_path / "policy.pt").write_bytes(b"2")
+    second = policy_identity(f"compact:{tmp_path / 'policy.pt'}")
+    assert list(first) == [str(tmp_path / "policy.pt")] and first != second
+    (tmp_path / "manifest.json").write_text("{}")
+    assert list(policy_identity(f"onnx:{tmp_path}#cpu")) == ["manifest.json"]
+    assert policy_identity("gr00t://host:5555") == {}
+
+
+class Repeats:
+    """Does again what was done, with the gripper's sign as given."""
+
+    def __init__(self, actions: Array, gripper: float = 1.0) -> None:
+        self.actions = actions.copy()
+        self.actions[:, EMBODIMENT.gripper.index] *= gripper
+
+    def reset(self, simulator: Any) -> None:
+        pass
+
+    def act(self, moment: Moment) -> Array:
+        action: Array = self.actions[min(moment.step, len(self.actions) - 1)]
+        return action
+
+    def skills(self, steps: int) -> tuple[Skill, ...]:
+        return ()
+
+
+@pytest.mark.slow
+def test_a_solution_solves_again_and_with_the_wrong_gripper_sign_does_not() -> None:
+    start = Start("libero_object", 0, 0)
+    simulator = LiberoSimulator("libero_object", 0)
+    try:
+        how: dict[str, Any] = {"episode_id": "x", "source": "policy", "record_images": False}
+        shown = rollout(simulator, demonstrator("libero_object", 0), start, **how)
+        assert shown.success and shown.actions is not None
+        again = rollout(simulator, Repeats(shown.actions), start, **how)
+        assert again.success and again.steps == shown.steps
+        limit = {**how, "max_steps": shown.steps}
+        assert not rollout(simulator, Repeats(shown.actions, -1.0), start, **limit).success
+        elsewhere = rollout(simulator, Repeats(shown.actions), Start("libero_object", 0, 1), **limit)
+        assert not np.array_equal(elsewhere.state["joint_positions"], again.state["joint_positions"])
+        frames = replayed(shown, simulator, start)
+        assert frames.shape == (shown.steps // EMBODIMENT.chunk_length + 1, 128, 128, 3)
+        reached = simulator.observe().state["joint_positions"]
+        assert np.array_equal(reached, shown.state["joint_positions"][-1]), "what is filmed is what happened"
+    finally:
+        simulator.close()
+
+
+def command(policy: str, out: Path, *more: str) -> list[str]:
+    named = ["--policy", policy, "--suite", "libero_object", "--tasks", "0", "--episodes", "3", "--out", str(out)]
+    return [sys.executable, "-m", "world2act_core.cli", "eval", *named, *more]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * LIMIT_S)
+def test_the_command_is_killed_goes_on_films_failures_and_compares(tmp_path: Path) -> None:
+    config = CompactConfig(width=4, features=8)
+    torch.manual_seed(0)
+    save_compact(tmp_path / "policy.pt", new_network(config, EMBODIMENT), config, EMBODIMENT)
+    untrained, log = f"compact:{tmp_path / 'policy.pt'}", tmp_path / "a" / "trials.jsonl"
+    killed = subprocess.Popen(command(untrained, tmp_path / "a"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + LIMIT_S
+    while not log.exists() or log.read_bytes().count(b"\n") < 2:
+        assert killed.poll() is None and time.monotonic() < deadline, killed.communicate()
+        time.sleep(0.05)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL
+    before = log.read_bytes()
+    subprocess.run(command(untrained, tmp_path / "a"), check=True, capture_output=True, timeout=LIMIT_S)
+    assert log.read_bytes().startswith(before)
+    first = read_suite(tmp_path / "a" / "evaluation.json")
+    assert [trial.success for trial in first.trials] == [False] * 3
+    assert sorted(file.name for file in (tmp_path / "a" / "videos").iterdir()) == [
+        f"libero_object-0-i{index}.mp4" for index in range(3)
+    ]
+    against = command("demonstrator", tmp_path / "b", "--against", str(tmp_path / "a"))
+    done = subprocess.run(against, check=True, capture_output=True, text=True, timeout=LIMIT_S)
+    assert "all" in done.stdout and "3/3" in done.stdout
+    assert "3 starts gained, 0 lost, 0 alike; exact paired test p = 0.250" in done.stdout
+    assert list((tmp_path / "b" / "videos").iterdir()) == []

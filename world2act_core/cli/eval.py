@@ -1,0 +1,78 @@
+"""Evaluate any policy in LIBERO by the protocol that papers report.
+
+OSC_POSE at 20 Hz, the official initial states of each task (each tried once), 10 settle steps, the published horizons;
+also LIBERO-PRO's perturbed suites, e.g. libero_goal_swap. Trials run in parallel; each is on disk before it counts, so
+a killed evaluation goes on when it is started again. Writes OUT/evaluation.json (every start with its outcome,
+versions, policy, renderer), OUT/trials.jsonl and a video of each failure. --against compares with another
+evaluation.json, start by start, by the exact McNemar test.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+EXAMPLES = """\
+  world2act eval --policy run:runs/demo#base --suite libero_goal --tasks 8 --out eval/base
+  world2act eval --policy run:runs/demo --suite libero_goal --tasks 8 --out eval/post --against eval/base
+  world2act eval --policy onnx:exports/demo --suite libero_goal --tasks 0,8 --episodes 20 --workers 4 --out eval/onnx
+  world2act eval --policy compact:policy.pt --suite libero_goal_swap --out eval/swap
+  world2act eval --policy demonstrator --suite libero_object --episodes 5 --out eval/yardstick"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--policy", metavar="ADDRESS", required=True,
+        help="any policy's address; or 'demonstrator', the script that knows the simulator's truth, as a yardstick",
+    )  # fmt: skip
+    parser.add_argument("--suite", required=True, help="e.g. libero_spatial, libero_object, libero_goal, libero_10")
+    parser.add_argument("--tasks", type=_numbers, default=(), metavar="N,N", help="of the suite, from 0 (default all)")
+    parser.add_argument("--episodes", type=int, default=50, metavar="N", help="a task (default 50, all states)")
+    parser.add_argument("--workers", type=int, default=2, metavar="W", help="simulators at a time (default 2)")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="of the results")
+    parser.add_argument("--against", type=Path, metavar="JSON", help="evaluation.json, or its folder, to compare with")
+    parser.add_argument(
+        "--image-size", type=int, default=0, metavar="PX", help="of each camera (default the contract's)"
+    )
+    parser.add_argument(
+        "--rendering", choices=("fast", "stock"), default="fast",
+        help="stock: shadows and anti-aliasing as LIBERO's own, for published checkpoints (default fast)",
+    )  # fmt: skip
+    parser.add_argument("--no-videos", action="store_true", help="film no failures")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(int(part) for part in text.split(",")))
+
+
+def _file(named: Path) -> Path:
+    return named / "evaluation.json" if named.is_dir() else named
+
+
+def run(args: argparse.Namespace) -> int:
+    from world2act_core.evaluation.suite import against_table, read_suite, suite_table, write_suite
+    from world2act_core.recipes.suite import Plan, evaluate_suite
+    from world2act_core.simulators.workers import WorkerPool
+
+    other = None if args.against is None else read_suite(_file(args.against))
+    plan = Plan(
+        policy=args.policy,
+        suite=args.suite,
+        tasks=args.tasks,
+        episodes=args.episodes,
+        image_size=args.image_size,
+        rendering=args.rendering,
+        videos=not args.no_videos,
+    )
+    with WorkerPool(args.workers) as pool:
+        results = evaluate_suite(plan, args.out, pool)
+    write_suite(args.out / "evaluation.json", results)
+    print()
+    print(suite_table(results))
+    failures = sum(not trial.success for trial in results.trials)
+    filmed = f"; {failures} failures, filmed in {args.out / 'videos'}" if failures and plan.videos else ""
+    print(f"results: {args.out / 'evaluation.json'}{filmed}")
+    if other is not None:
+        print()
+        print(against_table(other, results))
+    return 0

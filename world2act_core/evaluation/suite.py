@@ -1,0 +1,164 @@
+"""``evaluation.json``: one policy on a benchmark's suite, every start with its outcome, to be compared with another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from world2act_core.errors import RunError
+from world2act_core.evaluation.console import result_table
+from world2act_core.evaluation.results import read_with_schema, trial_from_json
+from world2act_core.evaluation.trials import PairedTrials, Trial, pair_trials
+from world2act_core.pages.rates import interval_name, percent, percent_interval, wilson_interval
+from world2act_core.simulators.starts import Start
+
+SCHEMA = "world2act.suite/1"
+MUST_AGREE = ("suite", "protocol", "embodiment")
+"""Of two evaluations: where these differ, the same start is not the same trial."""
+MAY_DIFFER = ("rendering", "versions", "commit")
+"""What may change an outcome although nobody meant it to: said, not refused."""
+
+
+@dataclass(frozen=True)
+class SuiteResults:
+    """An evaluation with its provenance.
+
+    Attributes:
+        policy: ``address``, ``identity`` (hashes of its files) and ``metadata`` (what it says of itself).
+        protocol: controller, rate, settle steps, horizon.
+        embodiment: ``name`` and ``sha256`` of the contract.
+        rendering: what the frames looked like.
+        instructions: task → the instruction in words.
+        trials: one a start, in order of task and start.
+    """
+
+    suite: str
+    policy: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    embodiment: Mapping[str, str]
+    rendering: Mapping[str, Any]
+    instructions: Mapping[int, str]
+    trials: tuple[Trial, ...]
+    versions: Mapping[str, str]
+    commit: str = ""
+
+    def of_task(self, task: int) -> list[Trial]:
+        return [trial for trial in self.trials if Start.parse(trial.start_id).task == task]
+
+
+def write_suite(path: Path, results: SuiteResults) -> None:
+    """Write ``evaluation.json``, whole or not at all; rates and intervals repeat what follows from the trials."""
+    from world2act_core.runs.stage import write_json
+
+    tasks = [
+        {"task": task, "instruction": words, **_rate(results.of_task(task))}
+        for task, words in results.instructions.items()
+    ]
+    content = {
+        "schema": SCHEMA,
+        **{name: getattr(results, name) for name in ("suite", "policy", *MUST_AGREE[1:], *MAY_DIFFER)},
+        "all": _rate(results.trials),
+        "tasks": tasks,
+        "trials": [asdict(trial) for trial in results.trials],
+    }
+    write_json(path, content)
+
+
+def read_suite(path: Path) -> SuiteResults:
+    """Read ``evaluation.json`` back.
+
+    Raises:
+        RunError: missing, not JSON, another schema, incomplete, or its rates do not follow from its trials.
+    """
+    raw = read_with_schema(path, SCHEMA, "evaluate again")
+    try:
+        results = SuiteResults(
+            **{name: raw[name] for name in ("suite", "policy", *MUST_AGREE[1:], *MAY_DIFFER)},
+            instructions={entry["task"]: entry["instruction"] for entry in raw["tasks"]},
+            trials=tuple(trial_from_json(trial) for trial in raw["trials"]),
+        )
+        stated = [raw["all"]["successes"], *(entry["successes"] for entry in raw["tasks"])]
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{path} is incomplete (at {error}): evaluate again") from None
+    counted = [results.trials, *(results.of_task(task) for task in results.instructions)]
+    if stated != [sum(trial.success for trial in trials) for trials in counted]:
+        raise RunError(f"{path} states rates that do not follow from its trials: it was edited, evaluate again")
+    return results
+
+
+def _rate(trials: Sequence[Trial]) -> dict[str, Any]:
+    successes, n = sum(trial.success for trial in trials), len(trials)
+    return {"successes": successes, "n": n, "rate": successes / n, "wilson": list(wilson_interval(successes, n))}
+
+
+def suite_table(results: SuiteResults) -> str:
+    """The table at the end: a row a task, with Wilson intervals; ASCII, no trailing newline."""
+    rows = [("task", "successes", "rate", interval_name())]
+    rows += [_row(f"{task} {words}", results.of_task(task)) for task, words in results.instructions.items()]
+    rows.append(_row("all", results.trials))
+    lines = _aligned(rows)
+    rule = "-" * len(lines[0])
+    heading = f"{results.suite}, official initial states; policy {results.policy['address']}"
+    return "\n".join([heading, rule, lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def _row(label: str, trials: Sequence[Trial]) -> tuple[str, str, str, str]:
+    successes, n = sum(trial.success for trial in trials), len(trials)
+    return label, f"{successes}/{n}", percent(successes / n), percent_interval(wilson_interval(successes, n))
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
+
+
+def pair_suites(other: SuiteResults, this: SuiteResults) -> PairedTrials:
+    """Both on the starts that they have in common.
+
+    Raises:
+        RunError: the protocols differ, so that the same start is not the same trial; or no start is in common.
+    """
+    for name in MUST_AGREE:
+        if getattr(other, name) != getattr(this, name):
+            raise RunError(
+                f"the evaluations differ in {name} ({getattr(other, name)} against {getattr(this, name)}), so their "
+                f"trials cannot be paired: evaluate both alike"
+            )
+    common = {trial.start_id for trial in other.trials} & {trial.start_id for trial in this.trials}
+    if not common:
+        raise RunError("the evaluations have no start in common: evaluate both on the same tasks")
+    return pair_trials(*([trial for trial in side.trials if trial.start_id in common] for side in (other, this)))
+
+
+def against_table(other: SuiteResults, this: SuiteResults) -> str:
+    """The paired comparison with the exact McNemar test: a row a task, then all; ASCII, no trailing newline.
+
+    Raises:
+        RunError: see ``pair_suites``.
+    """
+    paired = pair_suites(other, this)
+    rows: list[tuple[str, ...]] = [("task", "other", "new", "gained", "lost")]
+    for task, words in this.instructions.items():
+        pairs = [
+            (base.success, post.success)
+            for base, post in zip(paired.base, paired.post, strict=True)
+            if Start.parse(base.start_id).task == task
+        ]
+        if pairs:
+            sides = (f"{sum(side)}/{len(pairs)}" for side in zip(*pairs, strict=True))
+            gained, lost = pairs.count((False, True)), pairs.count((True, False))
+            rows.append((f"{task} {words}", *sides, str(gained), str(lost)))
+    left = len(other.trials) + len(this.trials) - 2 * paired.n
+    heading = f"{this.suite}: the same {paired.n} starts"
+    notes = [f"other: {other.policy['address']}", f"new:   {this.policy['address']}"]
+    notes += [f"{left} trials on starts that only one side has are left out"] * bool(left)
+    notes += [
+        f"note: {n} differs between the two evaluations" for n in MAY_DIFFER if getattr(other, n) != getattr(this, n)
+    ]
+    total = result_table(paired, names=("other", "new"), heading=heading)
+    return "\n".join([*notes, "", *_aligned(rows), "", total])
