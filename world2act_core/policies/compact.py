@@ -23,6 +23,7 @@ from world2act_core.errors import ContractError, RunError
 from world2act_core.networks.blocks import Standardise
 from world2act_core.networks.codec import PatchCodec
 from world2act_core.networks.eyes import Eyes, EyesConfig
+from world2act_core.policies.protocol import Policy
 from world2act_core.runs import Checkpointed, fit
 from world2act_core.types import ActionChunk, Observation
 
@@ -114,12 +115,12 @@ def train_compact(
     return network, fit(state, losses, steps=config.steps, seed=seed, label=label)
 
 
-class CompactPolicy:
+class CompactPolicy(Policy):
     """The compact network behind the policy protocol."""
 
     def __init__(self, network: CompactNetwork, config: CompactConfig, embodiment: Embodiment) -> None:
         self.network, self.config, self.embodiment = network.eval(), config, embodiment
-        self.cameras = config.cameras
+        self.cameras, self.streams, self.horizon = config.cameras, config.streams, embodiment.chunk_length
 
     def reset(self) -> None:
         """Nothing to forget: the policy has no memory."""
@@ -168,13 +169,17 @@ def load_compact(path: Path, embodiment: Embodiment) -> CompactPolicy:
     return CompactPolicy(network, config, embodiment)
 
 
-def open_compact_policy(reference: str, embodiment: Embodiment) -> CompactPolicy:
-    """``FILE`` that ``save_compact`` wrote → policy.
+def open_compact_policy(reference: str, embodiment: Embodiment) -> Policy:
+    """``FILE`` that ``save_compact`` wrote, or a run folder, whose base policy it is → policy.
 
     Raises:
-        RunError: there is no such file.
+        RunError: there is no such file or folder.
     """
     path = Path(reference)
+    if path.is_dir():
+        from world2act_core.policies.run_folder import open_run_policy
+
+        return open_run_policy(f"{reference}#base", embodiment)
     if not path.is_file():
         raise RunError(f"there is no compact policy {path}: train it, or name the file that training wrote")
     torch.set_num_threads(1)  # as in the evaluation's workers: sums in another order would be other actions

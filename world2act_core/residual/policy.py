@@ -14,12 +14,13 @@ from world2act_core.errors import RunError
 from world2act_core.networks.codec import PatchCodec
 from world2act_core.policies.address import two_files
 from world2act_core.policies.compact import CompactPolicy, compact_inputs, load_compact
+from world2act_core.policies.protocol import Policy
 from world2act_core.residual.network import Residual, ResidualConfig
 from world2act_core.runs import file_digest
 from world2act_core.types import ActionChunk, Observation
 
 
-class PostTrainedPolicy:
+class PostTrainedPolicy(Policy):
     """a_final = a_base + f_theta(s), clamped to the embodiment's range (World2Act, section 3.3).
 
     Args:
@@ -28,7 +29,7 @@ class PostTrainedPolicy:
 
     def __init__(self, base: CompactPolicy, residual: Residual, embodiment: Embodiment, strength: float = 1.0) -> None:
         self.base, self.residual, self.embodiment, self.strength = base, residual.eval(), embodiment, strength
-        self.cameras = base.cameras
+        self.cameras, self.streams, self.horizon = base.cameras, base.streams, base.horizon
 
     def reset(self) -> None:
         self.base.reset()
