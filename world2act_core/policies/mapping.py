@@ -126,6 +126,17 @@ class ModelMapping:
                 raise ContractError(f"{self.file} has no state for stream {stream}, which the policy needs: add it")
         return tuple(key for key, entry in self.state.items() if any(part.stream in streams for part in entry.parts))
 
+    def still(self) -> Observation:
+        """A black scene and a robot at rest: to see what a policy answers before anything moves."""
+        state = {
+            name: np.array([0, 0, 0, 1], np.float32)
+            if stream.units == "quaternion_xyzw"
+            else np.zeros(stream.size, np.float32)
+            for name, stream in self.embodiment.state.items()
+        }
+        images = {entry.camera: np.zeros((entry.rows, entry.columns, 3), np.uint8) for entry in self.images.values()}
+        return Observation(0.0, images, state)
+
     def encode_image(self, key: str, images: Mapping[str, Array]) -> Array:
         """The key's image, ``(rows, columns, 3)`` uint8, of upright ones ``(H, W, 3)`` by camera."""
         entry = self.images[key]

@@ -12,8 +12,6 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from world2act_core.embodiment import Embodiment
 from world2act_core.errors import ContractError, PolicyServerError, World2ActError, printable, without_key
 from world2act_core.policies.mapping import ModelMapping, load_mapping
@@ -180,16 +178,8 @@ class RemotePolicy(Policy):
 
     def _find_out(self, agreement: Agreement) -> Agreement:
         """Ask for one chunk, of a black scene and a robot at rest, to see that the answer fits; then forget it."""
-        streams = {
-            name: np.array([0, 0, 0, 1], np.float32)
-            if stream.units == "quaternion_xyzw"
-            else np.zeros(stream.size, np.float32)
-            for name, stream in self.embodiment.state.items()
-        }
-        entries = [self.mapping.images[key] for key in agreement.images]
-        images = {entry.camera: np.zeros((entry.rows, entry.columns, 3), np.uint8) for entry in entries}
         deadline = time.monotonic() + self.address.connect_timeout_s
-        answer = self._ask(agreement, [Observation(0.0, images, streams)], ["stand still"], deadline)
+        answer = self._ask(agreement, [self.mapping.still()], ["stand still"], deadline)
         horizon = self._checked(answer, 1, agreement.horizon).shape[1]
         self._restart_due = True
         return Agreement(agreement.images, agreement.state, agreement.language, horizon)
