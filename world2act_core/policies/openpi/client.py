@@ -26,6 +26,7 @@ class OpenpiPolicy(RemotePolicy):
     protocol = "openpi"
 
     def __init__(self, address: ServerAddress, embodiment: Embodiment) -> None:
+        self._open = contextlib.ExitStack()
         self._connection: ClientConnection | None = None
         self._tls = choice(address, "tls", ("false", "true")) == "true"
         self._server: dict[str, Any] = {}
@@ -43,7 +44,7 @@ class OpenpiPolicy(RemotePolicy):
             # The library bounds waiting for an answer, but not sending: a server that no longer reads would hang us.
             seconds = struct.pack("ll", int(self.address.timeout_s), int(self.address.timeout_s % 1 * 1e6))
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds)
-            self._connection = connect(
+            connecting = connect(
                 f"{'wss' if self._tls else 'ws'}://{self.address.netloc}",
                 sock=plain,
                 compression=None,
@@ -54,14 +55,14 @@ class OpenpiPolicy(RemotePolicy):
                 ping_interval=None,  # a server that thinks does not answer pings; our own time-out bounds the wait
                 proxy=None,
             )
+            self._connection = self._open.enter_context(connecting)
         except (OSError, InvalidHandshake, InvalidURI, EOFError) as error:
             raise self.fault(f"cannot be connected to: {_reason(error)}") from error
 
     def _disconnect(self) -> None:
-        if self._connection is not None:
-            with contextlib.suppress(OSError, ConnectionClosed):
-                self._connection.close()
-            self._connection = None
+        self._connection = None
+        with contextlib.suppress(OSError, ConnectionClosed):
+            self._open.close()
 
     def _agree(self, deadline: float) -> Agreement:
         """The first frame is the server's metadata; ours tells in it what openpi's leaves to be found out."""
