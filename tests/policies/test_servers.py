@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+import os
+import re
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+import msgpack
 import numpy as np
 import pytest
 
@@ -128,17 +132,42 @@ def test_a_gr00t_server_answers_nonsense_with_an_error_and_lives_on(tmp_path: Pa
         for observation, said in cases:
             answer = client.ask({"endpoint": "get_action", "data": {"observation": observation}})
             assert isinstance(answer, dict) and list(answer) == ["error"], said
-            assert __import__("re").search(said, answer["error"]), answer
+            assert re.search(said, answer["error"]), answer
         assert "unknown endpoint" in client.ask({"endpoint": "get_rich"})["error"]
         assert "no GR00T message" in client.ask({"raw": "c1ff"})["error"]
         assert "must be a map" in client.ask({"raw": "93010203"})["error"]
-        pickled = np.array([{"an": "object"}], object)
-        assert pickled.dtype.hasobject
         actions, _ = client.ask({"endpoint": "get_action", "data": {"observation": good}})
         assert np.isfinite(actions["x"]["array"]).all()
 
 
-def test_gr00t_and_cosmos_ask_for_their_token(monkeypatch: pytest.MonkeyPatch) -> None:
+class Trap:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self._path),)
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    """numpy's format can hold pickles: an array of objects, which runs code when it is read without care."""
+    file = io.BytesIO()
+    np.save(file, np.array([Trap(tmp_path / "sprung")], object), allow_pickle=True)
+    trap = {"__ndarray_class__": True, "as_npy": file.getvalue()}
+    frame: bytes = msgpack.packb({"endpoint": "get_action", "data": {"observation": {"video": {"image": trap}}}})
+    with (
+        serving("--policy", f"telling:{STANDARD}", "--protocol", "gr00t") as (_, port),
+        Client("gr00t_client.py", port) as client,
+    ):
+        assert "no GR00T message" in client.ask({"raw": frame.hex()})["error"]
+    assert not (tmp_path / "sprung").exists()
+    file.seek(0)
+    np.load(file, allow_pickle=True)
+    assert (tmp_path / "sprung").exists(), "the trap works"
+
+
+def test_each_protocol_asks_for_its_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVE_TOKEN", TOKEN)
     for protocol in PROTOCOLS:
         with serving("--policy", f"telling:{STANDARD}", "--protocol", protocol, "--token-env", "SERVE_TOKEN") as (
@@ -169,7 +198,7 @@ def test_the_published_openpi_client_gets_its_actions(tmp_path: Path) -> None:
     bad = saved(tmp_path / "bad.npz", **{**request, "observation/state": state[:7]})
     with (
         serving("--policy", f"telling:{STANDARD}", "--protocol", "openpi") as (_, port),
-        Client("openpi_client.py", port) as client,
+        Client("published_openpi_client.py", port) as client,
     ):
         assert client.hear()["action_horizon"] == 8
         answer = client.ask(good)
@@ -187,9 +216,9 @@ def test_the_published_openpi_client_with_and_without_its_key(monkeypatch: pytes
         pytest.skip("openpi-client is not installed: pip install --no-deps openpi-client")
     monkeypatch.setenv("SERVE_TOKEN", TOKEN)
     with serving("--policy", f"telling:{STANDARD}", "--protocol", "openpi", "--token-env", "SERVE_TOKEN") as (_, port):
-        with Client("openpi_client.py", port, TOKEN) as client:
+        with Client("published_openpi_client.py", port, TOKEN) as client:
             assert client.hear()["action_dim"] == 7
-        with Client("openpi_client.py", port) as client:
+        with Client("published_openpi_client.py", port) as client:
             assert "401" in client.hear()["raised"]
 
 

@@ -52,7 +52,7 @@ class Behaviour:
 
 
 def chunk(batch: int, horizon: int, fault: str, gripper: float) -> np.ndarray:
-    """``(B, H, 7)`` float32 that a test can know: (b + t + d) / 1000 at row b, step t, dimension d, but for the gripper."""
+    """``(B, H, 7)`` float32 that a test can know: (b + t + d) / 1000, but for the gripper."""
     if fault == "horizon":
         horizon -= 1
     b, t, d = np.meshgrid(np.arange(batch), np.arange(horizon), np.arange(7), indexing="ij")

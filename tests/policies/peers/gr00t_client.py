@@ -1,7 +1,7 @@
 """A GR00T client, from the facts of its protocol: asks a server what it is told on standard input, line by line.
 
-A line is JSON: endpoint, perhaps data, token, raw (bytes as hex). Arrays are ``{"zeros": shape, "dtype": d, "value": v}``
-or ``{"file": npz, "key": k}``. The answer is a line of JSON, arrays as lists.
+A line is JSON: endpoint, perhaps data, api_token; or raw, bytes as hex. Arrays are ``{"zeros": shape, "dtype": d,
+"value": v}`` or ``{"file": npz, "key": k}``. The answer is a line of JSON, arrays as lists.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The published package openpi-client against a server: one observation a line of standard input, an npz file's path.
 
-    openpi_client.py PORT [API_KEY]
+    published_openpi_client.py PORT [API_KEY]
 
 A line ``connect`` opens a new connection. Each answer is a line of JSON: the reply, arrays as lists, or the error.
 """
