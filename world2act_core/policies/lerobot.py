@@ -97,10 +97,10 @@ def open_lerobot(reference: str, embodiment: Embodiment) -> LerobotPolicy:
     try:
         from lerobot.configs.policies import PreTrainedConfig
         from lerobot.policies.factory import get_policy_class, make_pre_post_processors
-    except ImportError as missing:
+    except (ImportError, TypeError, RuntimeError) as missing:  # beside packages that it does not fit, it dies anyhow
         raise MissingExtraError(
-            "LeRobot is not installed here: it needs an environment of its own, from which "
-            "'world2act serve --policy lerobot:...' serves its policies (docs/policies.md)"
+            f"LeRobot cannot be imported here ({printable(str(missing))}): it needs an environment of its own, from "
+            f"which 'world2act serve --policy lerobot:...' serves its policies (docs/policies.md)"
         ) from missing
     device = options.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from world2act_core.embodiment import Embodiment
 from world2act_core.errors import ContractError, PolicyServerError, World2ActError, printable, without_key
@@ -40,10 +41,10 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer of a server: actions key → ``(B, H, D)``, and what it says that it took, seconds (0: nothing)."""
+    """One answer of a server: actions key → ``(B, H, D)``, and what it says that it took: part → seconds."""
 
     actions: Mapping[str, Array]
-    server_s: float = 0.0
+    timing: Mapping[str, float] = field(default_factory=dict)
 
 
 class StaleConnection(PolicyServerError):
@@ -122,13 +123,11 @@ class RemotePolicy(Policy):
         """
         began = time.perf_counter()
         try:
-            actions, server_s = self._answered(observations, prompts)
+            actions, told = self._answered(observations, prompts)
         except World2ActError:
             self._drop()
             raise
-        timing = {"round_trip": time.perf_counter() - began}
-        if server_s:
-            timing["server"] = server_s
+        timing = {"round_trip": time.perf_counter() - began, **told}
         return [
             ActionChunk(chunk, observation.stamp, prompt, timing)
             for chunk, observation, prompt in zip(actions, observations, prompts, strict=True)
@@ -138,7 +137,9 @@ class RemotePolicy(Policy):
         self._drop()
 
     # --- within ------------------------------------------------------------------------------------------------------
-    def _answered(self, observations: Sequence[Observation], prompts: Sequence[str]) -> tuple[Array, float]:
+    def _answered(
+        self, observations: Sequence[Observation], prompts: Sequence[str]
+    ) -> tuple[Array, Mapping[str, float]]:
         deadline = time.monotonic() + self.address.timeout_s
         old = self._connected
         try:
@@ -148,7 +149,7 @@ class RemotePolicy(Policy):
                 raise
             self._drop()
             answer = self._asked(observations, prompts, deadline)
-        return self._checked(answer, len(observations), self.horizon), answer.server_s
+        return self._checked(answer, len(observations), self.horizon), answer.timing
 
     def _asked(self, observations: Sequence[Observation], prompts: Sequence[str], deadline: float) -> Answer:
         if not self._connected:
@@ -212,3 +213,10 @@ class RemotePolicy(Policy):
 def left(deadline: float) -> float:
     """Seconds until a deadline on ``time.monotonic()``, never less than a millisecond."""
     return max(0.001, deadline - time.monotonic())
+
+
+def seconds_told(said: Any, name: str, unit: float = 1.0) -> float:
+    """A duration in what a server says about itself, in seconds; 0 where it says none or nonsense."""
+    value = said.get(name) if isinstance(said, dict) else None
+    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e9
+    return value * unit if fits else 0.0

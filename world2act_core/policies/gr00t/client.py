@@ -11,7 +11,7 @@ import zmq
 from world2act_core.embodiment import Embodiment
 from world2act_core.errors import ContractError, PolicyServerError
 from world2act_core.policies.gr00t.wire import MODALITIES, PORT, ModalityConfig, new_socket, pack, unpack
-from world2act_core.policies.remote import Agreement, Answer, RemotePolicy, left
+from world2act_core.policies.remote import Agreement, Answer, RemotePolicy, left, seconds_told
 from world2act_core.policies.server_address import ServerAddress, choice, parse_address
 from world2act_core.types import Observation
 
@@ -104,7 +104,7 @@ class Gr00tPolicy(RemotePolicy):
         prefix = "action." if self._flat else ""
         return Answer(
             {key.removeprefix(prefix): value for key, value in actions.items() if isinstance(value, np.ndarray)},
-            _server_seconds(info),
+            _told(info),
         )
 
     def _restart(self, deadline: float) -> None:
@@ -149,11 +149,11 @@ class Gr00tPolicy(RemotePolicy):
         return f" (a server of the other kind takes ?format={other})"
 
 
-def _server_seconds(info: Any) -> float:
+def _told(info: Any) -> dict[str, float]:
     """What our own server tells about itself; NVIDIA's tells nothing."""
     timing = info.get("timing") if isinstance(info, dict) else None
-    said = timing.get("server_s") if isinstance(timing, dict) else None
-    return float(said) if isinstance(said, (int, float)) and np.isfinite(said) else 0.0
+    told = {part: seconds_told(timing, f"{part}_s") for part in ("server", "policy")}
+    return {part: seconds for part, seconds in told.items() if seconds}
 
 
 def open_gr00t(reference: str, embodiment: Embodiment) -> Gr00tPolicy:

@@ -15,7 +15,7 @@ from websockets.sync.client import ClientConnection, connect
 from world2act_core.embodiment import Embodiment
 from world2act_core.errors import ContractError, PolicyServerError
 from world2act_core.policies.openpi.wire import LARGEST, PORT, pack, unpack
-from world2act_core.policies.remote import Agreement, Answer, RemotePolicy, StaleConnection, left
+from world2act_core.policies.remote import Agreement, Answer, RemotePolicy, StaleConnection, left, seconds_told
 from world2act_core.policies.server_address import ServerAddress, choice, parse_address
 from world2act_core.types import Observation
 
@@ -105,7 +105,8 @@ class OpenpiPolicy(RemotePolicy):
             for key, rows in actions.items()
             if all(isinstance(row, np.ndarray) and row.shape == getattr(rows[0], "shape", None) for row in rows)
         }
-        return Answer(whole, sum(answer.server_s for answer in answers))
+        parts = {part for answer in answers for part in answer.timing}
+        return Answer(whole, {part: sum(answer.timing.get(part, 0.0) for answer in answers) for part in parts})
 
     def _infer(self, agreement: Agreement, observation: Observation, prompt: str, deadline: float) -> Answer:
         request: dict[str, Any] = {key: self.mapping.encode_image(key, observation.images) for key in agreement.images}
@@ -117,9 +118,8 @@ class OpenpiPolicy(RemotePolicy):
         except (OSError, ConnectionClosed) as error:
             raise self.fault(f"cannot be sent to: {_reason(error)}", StaleConnection) from error
         said = self._receive(deadline)
-        timing = said.get("server_timing")
-        took = timing.get("infer_ms", 0.0) if isinstance(timing, dict) else 0.0
-        return Answer(said, took / 1000 if isinstance(took, (int, float)) and np.isfinite(took) else 0.0)
+        told = {part: seconds_told(said.get(f"{part}_timing"), "infer_ms", 0.001) for part in ("server", "policy")}
+        return Answer(said, {part: seconds for part, seconds in told.items() if seconds})
 
     def _receive(self, deadline: float) -> dict[str, Any]:
         assert self._connection is not None
