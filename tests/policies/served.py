@@ -32,7 +32,8 @@ class TellingPolicy(Policy):
 
     def __init__(self, reference: str, embodiment: Embodiment) -> None:
         words = reference.split(",")
-        self.streams = tuple(word for word in words if word in embodiment.state)
+        self._read = tuple(word for word in words if word in embodiment.state)
+        self.streams = self._read
         self.stateful = "stateful" in words
         self.cameras, self.horizon, self.embodiment = tuple(embodiment.cameras), 8, embodiment
         self.reset()
@@ -48,7 +49,7 @@ class TellingPolicy(Policy):
         self._count += self.stateful
         told = [_weighed(observation.images[name]) for name in self.cameras]
         told += [float(np.sum(observation.state[name] * (1 + np.arange(len(observation.state[name]))))) / 20
-                 for name in self.streams]  # fmt: skip
+                 for name in self._read]  # fmt: skip
         actions = np.zeros((self.horizon, self.embodiment.action.size), np.float32)
         actions[:, : len(told)] = told
         actions[:, 5] = (np.arange(self.horizon) + self._count) / 100
@@ -58,7 +59,7 @@ class TellingPolicy(Policy):
 
 def _weighed(image: Array) -> float:
     rows, columns = np.indices(image.shape[:2])
-    weights = (rows + 2 * columns)[..., None] * [1, 2, 3]
+    weights = np.asarray(rows + 2 * columns)[..., None] * np.arange(1, 4)
     return float((image * weights).sum() / (255 * weights.sum()))
 
 

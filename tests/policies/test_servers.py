@@ -9,6 +9,7 @@ import re
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -31,7 +32,8 @@ def in_process(streams: str, seen: Observation, prompt: str) -> np.ndarray:
 
 
 def saved(path: Path, **arrays: object) -> str:
-    np.savez(path, **{key.replace("/", "|"): np.asarray(value) for key, value in arrays.items()})
+    named: dict[str, Any] = {key.replace("/", "|"): np.asarray(value) for key, value in arrays.items()}
+    np.savez(path, **named)
     return str(path)
 
 

@@ -169,17 +169,19 @@ def load_compact(path: Path, embodiment: Embodiment) -> CompactPolicy:
     return CompactPolicy(network, config, embodiment)
 
 
-def open_compact_policy(reference: str, embodiment: Embodiment) -> Policy:
+def open_compact_policy(reference: str, embodiment: Embodiment) -> CompactPolicy:
     """``FILE`` that ``save_compact`` wrote, or a run folder, whose base policy it is → policy.
 
     Raises:
-        RunError: there is no such file or folder.
+        RunError: there is no such file or folder, or the folder's base is not trained yet.
     """
     path = Path(reference)
     if path.is_dir():
-        from world2act_core.policies.run_folder import open_run_policy
+        from world2act_core.policies.run_folder import policy_files
+        from world2act_core.runs.stage import read_stage
 
-        return open_run_policy(f"{reference}#base", embodiment)
+        path = policy_files(path)["base"]
+        read_stage(path.parent)
     if not path.is_file():
         raise RunError(f"there is no compact policy {path}: train it, or name the file that training wrote")
     torch.set_num_threads(1)  # as in the evaluation's workers: sums in another order would be other actions

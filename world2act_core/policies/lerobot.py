@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from world2act_core.embodiment import Embodiment
-from world2act_core.episodes.lerobot.layout import ACTION, IMAGES, STATE
 from world2act_core.errors import ContractError, MissingExtraError, RunError, printable
 from world2act_core.policies.mapping import ActionKey, ImageKey, ModelMapping, Part, StateKey, load_mapping
 from world2act_core.policies.protocol import Policy
 from world2act_core.types import LONGEST_CHUNK, ActionChunk, Array, Observation
 
-TASK = "task"
+# LeRobot's names. Not taken from episodes.lerobot, which would bring rosbags and more into LeRobot's environment.
+IMAGES, STATE, ACTION, TASK = "observation.images.", "observation.state", "action", "task"
 
 
 class LerobotPolicy(Policy):

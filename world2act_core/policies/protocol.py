@@ -56,3 +56,4 @@ class Policy(Protocol):
 
     def close(self) -> None:
         """Free what the policy holds: connections, memory of a device."""
+        return

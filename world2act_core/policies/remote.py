@@ -205,6 +205,16 @@ class RemotePolicy(Policy):
         self._connected = False
         self._disconnect()
 
+    def must_know(self, images: Sequence[str], state: Sequence[str]) -> None:
+        """Raise ContractError if a server of ours asks for keys that the mapping does not have."""
+        unknown = [key for key in images if key not in self.mapping.images]
+        unknown += [key for key in state if key not in self.mapping.state]
+        if unknown:
+            raise ContractError(
+                f"{self.address} is a policy for another robot: it wants {unknown[0]!r}, which {self.mapping.file} "
+                f"for {self.embodiment.name} does not know"
+            )
+
     def fault(self, reason: str, kind: type[PolicyServerError] = PolicyServerError) -> PolicyServerError:
         """The error to raise, with foreign words made fit for a message and our token taken out of them."""
         return kind(f"{self.address} {printable(without_key(reason, self.address.token()))}")
@@ -218,5 +228,6 @@ def left(deadline: float) -> float:
 def seconds_told(said: Any, name: str, unit: float = 1.0) -> float:
     """A duration in what a server says about itself, in seconds; 0 where it says none or nonsense."""
     value = said.get(name) if isinstance(said, dict) else None
-    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e9
-    return value * unit if fits else 0.0
+    if not isinstance(value, (int, float)) or not 0 <= value < 1e9:
+        return 0.0
+    return float(value) * unit

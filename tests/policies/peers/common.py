@@ -10,6 +10,7 @@ import argparse
 import itertools
 import os
 import time
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,8 @@ def chunk(batch: int, horizon: int, fault: str, gripper: float) -> np.ndarray:
 
 def save(path: str, arrays: dict[str, np.ndarray]) -> None:
     if path:
-        np.savez(f"{path}.part.npz", **{key.replace("/", "|"): value for key, value in arrays.items()})
+        named: dict[str, Any] = {key.replace("/", "|"): value for key, value in arrays.items()}
+        np.savez(f"{path}.part.npz", **named)
         os.replace(f"{path}.part.npz", path)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from world2act_core.embodiment import Embodiment
-from world2act_core.errors import ContractError, PolicyServerError
+from world2act_core.errors import PolicyServerError
 from world2act_core.policies.cosmos.wire import ABOUT_PATH, FAILED, LARGEST, PATH, PORT, pack, unpack
 from world2act_core.policies.remote import Agreement, Answer, RemotePolicy, StaleConnection, left
 from world2act_core.policies.server_address import ServerAddress, choice, parse_address
@@ -61,12 +61,7 @@ class CosmosPolicy(RemotePolicy):
                 about = None
         if isinstance(about, dict) and isinstance(about.get("images"), list) and isinstance(about.get("state"), list):
             images, state = tuple(about["images"]), tuple(about["state"])
-            for key in (*images, *state):
-                if key not in self.mapping.images and key not in self.mapping.state:
-                    raise ContractError(
-                        f"{self.address} is a policy for another robot: it wants {key!r}, which {self.mapping.file} "
-                        f"for {self.embodiment.name} does not know"
-                    )
+            self.must_know(images, state)
         return Agreement(images, state, self.mapping.language, 0)
 
     def _ask(

@@ -54,6 +54,7 @@ class CosmosServer(Server):
 def _handler(served: ServedPolicy, token: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body leave in one piece: two would wait for each other's receipt
         timeout = 60.0  # of silence: then the connection is closed, and a client that comes back opens a new one
 
         def do_GET(self) -> None:
@@ -92,8 +93,9 @@ def _handler(served: ServedPolicy, token: str) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
-            self._headers_buffer.append(b"\r\n" + body)  # in one piece: two would wait for each other's receipt
-            self.flush_headers()
+            self.end_headers()
+            self.wfile.write(body)
+            self.wfile.flush()
 
         def log_message(self, format: str, *args: Any) -> None:
             log.debug(format, *args)

@@ -118,7 +118,7 @@ class Gr00tServer(Server):
         if not all(isinstance(part, dict) for part in parts):
             raise ContractError("observation must hold the maps video, state and language")
         said = parts[2].get(self._served.mapping.language)
-        rows = said if isinstance(said, (list, tuple)) else [None]
+        rows: list[Any] = list(said) if isinstance(said, (list, tuple)) else [None]
         if not all(isinstance(row, (list, tuple)) and len(row) == 1 for row in rows):
             raise ContractError(f"language {self._served.mapping.language} must be a list of lists of one text")
         return parts[0], parts[1], [row[0] for row in rows]

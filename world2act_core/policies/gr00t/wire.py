@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import msgpack
@@ -28,7 +28,7 @@ class ModalityConfig:
     modality_keys: list[str]
     sin_cos_embedding_keys: list[str] | None = None
     mean_std_embedding_keys: list[str] | None = None
-    action_configs: list[dict[str, Any]] | None = field(default=None)
+    action_configs: list[dict[str, Any]] | None = None
 
 
 def pack(message: Any) -> bytes:
@@ -80,5 +80,5 @@ def _modality(said: Mapping[str, Any]) -> ModalityConfig:
     indices, keys = said["delta_indices"], said["modality_keys"]
     if not all(isinstance(index, int) for index in indices) or not all(isinstance(key, str) for key in keys):
         raise ValueError("a ModalityConfig's indices or keys are of another type")
-    known = {name: said.get(name) for name in ModalityConfig.__dataclass_fields__}
-    return ModalityConfig(**{**known, "delta_indices": list(indices), "modality_keys": list(keys)})
+    optional = ("sin_cos_embedding_keys", "mean_std_embedding_keys", "action_configs")
+    return ModalityConfig(list(indices), list(keys), *(said.get(name) for name in optional))

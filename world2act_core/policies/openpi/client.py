@@ -69,16 +69,10 @@ class OpenpiPolicy(RemotePolicy):
         said = self._receive(deadline)
         self._server, self.stateful = said, said.get("stateful") is True
         images, state = said.get("images"), said.get("state")
-        keys = self.mapping.images, self.mapping.state
         if isinstance(images, list) and isinstance(state, list):
-            for given, known in zip((images, state), keys, strict=True):
-                if unknown := [key for key in given if key not in known]:
-                    raise ContractError(
-                        f"{self.address} is a policy for another robot: it wants {unknown[0]!r}, which "
-                        f"{self.mapping.file} for {self.embodiment.name} does not know"
-                    )
+            self.must_know(images, state)
         else:
-            images, state = list(keys[0]), list(self.mapping.standard_state)
+            images, state = list(self.mapping.images), list(self.mapping.standard_state)
         horizon, size = said.get("action_horizon", 0), said.get("action_dim", 0)
         told = isinstance(horizon, int) and isinstance(size, int) and horizon > 0 and size > 0
         if told and size != self.embodiment.action.size:
@@ -98,13 +92,11 @@ class OpenpiPolicy(RemotePolicy):
         self, agreement: Agreement, observations: Sequence[Observation], prompts: Sequence[str], deadline: float
     ) -> Answer:
         answers = [self._infer(agreement, o, prompt, deadline) for o, prompt in zip(observations, prompts, strict=True)]
-        keys = self.mapping.actions
-        actions = {key: [answer.actions.get(key) for answer in answers] for key in keys}
-        whole = {
-            key: np.stack(rows)
-            for key, rows in actions.items()
-            if all(isinstance(row, np.ndarray) and row.shape == getattr(rows[0], "shape", None) for row in rows)
-        }
+        whole = {}
+        for key in self.mapping.actions:
+            rows = [row for answer in answers if isinstance(row := answer.actions.get(key), np.ndarray)]
+            if len(rows) == len(answers) and len({row.shape for row in rows}) == 1:
+                whole[key] = np.stack(rows)
         parts = {part for answer in answers for part in answer.timing}
         return Answer(whole, {part: sum(answer.timing.get(part, 0.0) for answer in answers) for part in parts})
 

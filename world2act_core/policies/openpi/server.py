@@ -17,6 +17,9 @@ from world2act_core.errors import ContractError, World2ActError
 from world2act_core.policies.openpi.wire import LARGEST, pack, unpack
 from world2act_core.policies.serving import ServedPolicy, Server, said_of
 
+GOODBYE_S = 2.0
+"""How long a new client waits for the last one's connection to be closed, of a policy that remembers its episode."""
+
 
 class OpenpiServer(Server):
     """Metadata first, then observations and actions in turn; a request that is wrong gets a text, and its connection
@@ -64,7 +67,7 @@ class OpenpiServer(Server):
 
     def _converse(self, connection: ServerConnection) -> None:
         alone = self._served.policy.stateful
-        if alone and not self._episode.acquire(blocking=False):
+        if alone and not self._episode.acquire(timeout=GOODBYE_S):
             connection.send("the policy remembers its episode, and another client is in one: end that first")
             return
         try:
