@@ -32,6 +32,10 @@ class Observation:
     state: Mapping[str, Array]
 
 
+LONGEST_CHUNK = 128
+"""Control steps; a longer action chunk is a mistake."""
+
+
 @dataclass(frozen=True)
 class ActionChunk:
     """``M`` consecutive actions, executed open loop.
@@ -40,11 +44,13 @@ class ActionChunk:
         actions: ``(M, A)`` float32 in the embodiment's action layout.
         stamp: stamp of the observation that the chunk answers, seconds.
         skill: the skill prompt it was computed for.
+        timing: what it took, part → seconds: of a policy behind a server ``round_trip`` and, if told, ``server``.
     """
 
     actions: Array
     stamp: float
     skill: str = ""
+    timing: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def horizon(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.policies.peering import Peer, address, peer
 from tests.ros.support import FakeArm, make_episode, running, single
 from world2act.node import COMMAND, LATCHED, RECORD, make
 from world2act_core.embodiment import Embodiment
@@ -82,3 +83,31 @@ def test_a_policy_that_cannot_be_opened_ends_with_one_sentence(domain: int) -> N
         assert entry.process.wait(30) == 1
         entry.reader.join()
         assert "/nowhere/bag" in output.getvalue() and "Traceback" not in output.getvalue()
+
+
+def test_a_policy_server_that_dies_is_a_reason_until_it_is_back(probe: Any, domain: int, panda: Embodiment) -> None:
+    """The node gives no chunk and says why, which the command process answers with a hold; then it goes on."""
+    back: Peer | None = None
+    with peer("gr00t") as server:
+        policy = address("gr00t", server.port, timeout_ms=400)
+        try:
+            with running(single("policy", policy=policy, clock="wall", max_age_s=0.4), domain):
+                desk = Desk(probe, panda)
+                probe.node.create_timer(0.02, lambda: desk.arm.show_state(time.time()))
+                probe.node.create_timer(0.05, lambda: desk.arm.show_images(time.time(), "agentview", "wrist"))
+                desk.prompt("e1", time.time())
+                first = probe.wait(lambda: desk.chunks, 20, "a chunk of the server's")[0]
+                assert first.horizon == 16 and np.isfinite(first.data).all()
+                assert float(probe.wait(lambda: probe.diagnosed("policy", "round_trip_ms"), 5, "its timing")) > 0
+                server.end()
+                desk.prompt("e2", time.time())
+                count = len(desk.chunks)
+                reason = f"no chunk: gr00t://127.0.0.1:{server.port} did not answer in time"
+                probe.wait(lambda: probe.diagnosis("policy").startswith(reason), 20, "the dead server's diagnosis")
+                assert len(desk.chunks) == count
+                back = Peer("gr00t_server.py", "--port", str(server.port))
+                again = probe.wait(lambda: desk.chunks[count:], 20, "a chunk of the server that came back")[0]
+                assert (again.episode_id, again.horizon) == ("e2", 16)
+        finally:
+            if back is not None:
+                back.end()

@@ -10,6 +10,7 @@ import pytest
 
 from world2act_core.embodiment import load_embodiment
 from world2act_core.errors import ContractError
+from world2act_core.policies.protocol import Policy
 from world2act_core.simulators.rollout import Moment, NoisyActor, PolicyActor, rollout
 from world2act_core.simulators.starts import Start
 from world2act_core.types import ActionChunk, Array, Episode, Observation, Skill
@@ -63,11 +64,11 @@ class Constant:
         return (Skill("wait", 0, steps),)
 
 
-class CountingPolicy:
+class CountingPolicy(Policy):
     """Chunks whose numbers say which observation and which step within the chunk they belong to."""
 
     def __init__(self, cameras: tuple[str, ...] = ("agentview",)) -> None:
-        self.cameras = cameras
+        self.cameras, self.horizon = cameras, 4
         self.seen: list[Observation] = []
         self.prompts: list[str] = []
 

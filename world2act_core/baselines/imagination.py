@@ -8,12 +8,15 @@ from world2act_core.alignment.adapters import Alignment, load_alignment
 from world2act_core.embodiment import Embodiment
 from world2act_core.policies.address import two_files
 from world2act_core.policies.compact import CompactConfig, compact_inputs
+from world2act_core.policies.protocol import Policy
 from world2act_core.types import ActionChunk, Observation
 from world2act_core.world_model.compact import CompactWorldModel, load_world_model
 
 
-class ImaginationPolicy:
+class ImaginationPolicy(Policy):
     """Imagines the next chunk from the last two frames it saw, reads it with B_v and executes what D_a decodes."""
+
+    stateful = True
 
     def __init__(
         self, model: CompactWorldModel, alignment: Alignment, inputs: CompactConfig, embodiment: Embodiment
@@ -22,7 +25,7 @@ class ImaginationPolicy:
         self._model, self._alignment = model.eval(), alignment.eval()
         self._read = alignment.reader_of_imagined
         self._inputs, self._embodiment = inputs, embodiment
-        self.cameras = inputs.cameras
+        self.cameras, self.streams, self.horizon = inputs.cameras, inputs.streams, embodiment.chunk_length
         self.reset()
 
     def reset(self) -> None:

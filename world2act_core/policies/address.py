@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 from world2act_core.embodiment import Embodiment
-from world2act_core.errors import RunError, World2ActError
+from world2act_core.errors import MissingExtraError, RunError, World2ActError
 from world2act_core.policies.protocol import Policy
 
 Opener = Callable[[str, Embodiment], Policy]
@@ -15,12 +16,20 @@ Opener = Callable[[str, Embodiment], Policy]
 # Scheme → where its opener lives. Imported when asked for, so that a robot loads only what its policy needs.
 _SCHEMES: dict[str, str] = {
     "compact": "world2act_core.policies.compact:open_compact_policy",
+    "cosmos": "world2act_core.policies.cosmos.client:open_cosmos",
+    "gr00t": "world2act_core.policies.gr00t.client:open_gr00t",
     "imagination": "world2act_core.baselines.imagination:open_imagination",
+    "lerobot": "world2act_core.policies.lerobot:open_lerobot",
     "onnx": "world2act_core.residual.engine:open_engine",
+    "openpi": "world2act_core.policies.openpi.client:open_openpi",
     "post-trained": "world2act_core.residual.files:open_post_trained",
     "replay": "world2act_core.policies.replay:open_replay_policy",
     "run": "world2act_core.policies.run_folder:open_run_policy",
 }
+
+
+# Package that a policy may need → extra that brings it.
+_EXTRAS = {"zmq": "policies", "msgpack": "policies", "websockets": "policies"}
 
 
 def register_policy_scheme(scheme: str, opener: str) -> None:
@@ -32,7 +41,7 @@ def open_policy(address: str, embodiment: Embodiment) -> Policy:
     """Open the policy behind an address.
 
     Args:
-        address: for example ``replay:BAG#EPISODE`` or ``run:FOLDER#base``.
+        address: for example ``replay:BAG#EPISODE``, ``run:FOLDER#base`` or ``gr00t://host:5555?timeout_ms=2000``.
         embodiment: the arm that it will act for.
 
     Raises:
@@ -44,8 +53,23 @@ def open_policy(address: str, embodiment: Embodiment) -> Policy:
             f"policy {address!r} has no known scheme; known are {', '.join(f'{s}:' for s in _SCHEMES)}"
         )
     module, _, function = _SCHEMES[scheme].partition(":")
-    opener: Opener = getattr(importlib.import_module(module), function)
+    opener: Opener = getattr(import_part(module), function)
     return opener(reference, embodiment)
+
+
+def import_part(module: str) -> ModuleType:
+    """A module of ours that needs an extra.
+
+    Raises:
+        MissingExtraError: the extra is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as missing:
+        extra = _EXTRAS.get((missing.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        raise MissingExtraError(f"{missing.name} is not installed: pip install 'world2act[{extra}]'") from missing
 
 
 def two_files(reference: str) -> tuple[Path, Path]:

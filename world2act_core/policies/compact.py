@@ -22,6 +22,7 @@ from world2act_core.errors import ContractError, RunError
 from world2act_core.networks.blocks import Standardise
 from world2act_core.networks.codec import PatchCodec
 from world2act_core.networks.eyes import Eyes, EyesConfig
+from world2act_core.policies.protocol import Policy
 from world2act_core.policies.seen import seen_arrays
 from world2act_core.runs import Checkpointed, fit
 from world2act_core.types import ActionChunk, Observation
@@ -114,12 +115,12 @@ def train_compact(
     return network, fit(state, losses, steps=config.steps, seed=seed, label=label)
 
 
-class CompactPolicy:
+class CompactPolicy(Policy):
     """The compact network behind the policy protocol."""
 
     def __init__(self, network: CompactNetwork, config: CompactConfig, embodiment: Embodiment) -> None:
         self.network, self.config, self.embodiment = network.eval(), config, embodiment
-        self.cameras = config.cameras
+        self.cameras, self.streams, self.horizon = config.cameras, config.streams, embodiment.chunk_length
 
     def reset(self) -> None:
         """Nothing to forget: the policy has no memory."""
@@ -168,12 +169,18 @@ def load_compact(path: Path, embodiment: Embodiment) -> CompactPolicy:
 
 
 def open_compact_policy(reference: str, embodiment: Embodiment) -> CompactPolicy:
-    """``FILE`` that ``save_compact`` wrote → policy.
+    """``FILE`` that ``save_compact`` wrote, or a run folder, whose base policy it is → policy.
 
     Raises:
-        RunError: there is no such file.
+        RunError: there is no such file or folder, or the folder's base is not trained yet.
     """
     path = Path(reference)
+    if path.is_dir():
+        from world2act_core.policies.run_folder import policy_files
+        from world2act_core.runs.stage import read_stage
+
+        path = policy_files(path)["base"]
+        read_stage(path.parent)
     if not path.is_file():
         raise RunError(f"there is no compact policy {path}: train it, or name the file that training wrote")
     torch.set_num_threads(1)  # as in the evaluation's workers: sums in another order would be other actions

@@ -8,7 +8,7 @@ from world2act_core.policies.protocol import Policy
 from world2act_core.types import ActionChunk, Array, Episode, Observation
 
 
-class ReplayPolicy:
+class ReplayPolicy(Policy):
     """Gives an episode's actions in order, one chunk a call, whatever it is shown.
 
     It asks for the cameras that were recorded, so that bringing a robot up with it exercises what a model will need.
@@ -18,11 +18,14 @@ class ReplayPolicy:
         embodiment: gives ``M``.
     """
 
+    stateful = True
+    streams = ()
+
     def __init__(self, episode: Episode, embodiment: Embodiment) -> None:
         if episode.actions is None:
             raise World2ActError(f"episode {episode.episode_id} is an action-free video; replay needs actions")
         self.cameras: tuple[str, ...] = tuple(episode.images)
-        self._episode_id, self._length = episode.episode_id, embodiment.chunk_length
+        self._episode_id, self.horizon = episode.episode_id, embodiment.chunk_length
         self._actions: Array = embodiment.clamp(episode.actions)
         self._next = 0
 
@@ -36,10 +39,10 @@ class ReplayPolicy:
         Raises:
             World2ActError: the recording is over.
         """
-        actions = self._actions[self._next : self._next + self._length]
-        if len(actions) < self._length:
+        actions = self._actions[self._next : self._next + self.horizon]
+        if len(actions) < self.horizon:
             raise World2ActError(f"the recording {self._episode_id} is over after {self._next} steps")
-        self._next += self._length
+        self._next += self.horizon
         return ActionChunk(actions=actions, stamp=observation.stamp, skill=prompt)
 
 

@@ -50,7 +50,7 @@ class GraphBase(Policy):
 
     def __init__(self, graph: Graph, inputs: SeenInputs, embodiment: Embodiment, identity: str) -> None:
         self.graph, self.config, self.embodiment, self.identity = graph, inputs, embodiment, identity
-        self.cameras, self.horizon = inputs.cameras, embodiment.chunk_length
+        self.cameras, self.streams, self.horizon = inputs.cameras, inputs.streams, embodiment.chunk_length
 
     def reset(self) -> None:
         """Nothing to forget: the policy has no memory."""

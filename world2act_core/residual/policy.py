@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -51,8 +52,9 @@ class PostTrainedPolicy(Policy):
     ) -> None:
         self.base, self.embodiment, self.strength, self.strict = base, embodiment, strength, strict
         self.inputs: Inputs = base.config if inputs is None else inputs  # type: ignore[attr-defined]
-        self.horizon = max(embodiment.chunk_length, int(getattr(base, "horizon", 0)))
+        self.horizon, self.stateful = embodiment.chunk_length, base.stateful  # a base may look further ahead
         self.cameras = tuple(dict.fromkeys((*base.cameras, *self.inputs.cameras)))
+        self.streams = None if base.streams is None else tuple(dict.fromkeys((*base.streams, *self.inputs.streams)))
         self._any: Corrects | None = None if isinstance(residual, Mapping) else residual
         by_skill = residual if isinstance(residual, Mapping) else {}
         self._skills = {spoken(prompt): one for prompt, one in by_skill.items()}
@@ -61,6 +63,9 @@ class PostTrainedPolicy(Policy):
     def reset(self) -> None:
         self.base.reset()
 
+    def close(self) -> None:
+        self.base.close()
+
     def act(self, observation: Observation, prompt: str) -> ActionChunk:
         """The base's chunk, corrected.
 
@@ -68,11 +73,11 @@ class PostTrainedPolicy(Policy):
             RunError: no residual knows the skill, and ``strict``.
         """
         chunk = self.base.act(observation, prompt)
+        executed = chunk.actions[: self.horizon]
         residual = self._residual(prompt) if self.strength else None
         if residual is None:
-            return chunk
+            return replace(chunk, actions=executed)
         frames, proprio = seen_arrays(observation, self.inputs, self.embodiment)
-        executed = chunk.actions[: self.embodiment.chunk_length]  # a base may look further ahead than that
         correction = residual.correct(executed[None], proprio, frames)[0]
         actions = self.embodiment.clamp(executed + np.float32(self.strength) * correction)
         return ActionChunk(actions, chunk.stamp, prompt)

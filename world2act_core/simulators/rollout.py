@@ -72,7 +72,8 @@ class PolicyActor:
         within = moment.step % self._embodiment.chunk_length
         if within == 0 or self._chunk is None:
             self._chunk = self.policy.act(moment.observe(self.policy.cameras), self._prompt)
-            self._embodiment.check_chunk(self._chunk)
+            # A policy may look further ahead than the M steps that are executed of its chunk.
+            self._embodiment.check_chunk(self._chunk, longest=self.policy.horizon)
         action: Array = self._chunk.actions[within]
         return action
 

@@ -11,10 +11,10 @@ from world2act_core.errors import ContractError
 from world2act_core.runtime.chunks.commands import Command, Hold
 from world2act_core.runtime.chunks.plans import OPEN_LOOP, make_plan
 from world2act_core.runtime.freshness import FUTURE_S
+from world2act_core.types import LONGEST_CHUNK as LONGEST
 from world2act_core.types import ActionChunk, Array
 
 RANGE_TOLERANCE = 1e-5  # float32 rounding of a value on the limit is not a violation
-LONGEST = 128  # steps of a chunk; a longer one is a mistake
 
 
 class ChunkScheduler:

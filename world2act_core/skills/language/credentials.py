@@ -34,20 +34,6 @@ def read_key(base_url: str, variable: str) -> str:
     return key
 
 
-def without_key(text: str, key: str) -> str:
-    """Text of an endpoint, which might repeat the key, without it.
-
-    Placeholders that local servers are sent (``EMPTY``, ``ollama``) are words and no secrets: they stay.
-    """
-    return text.replace(key, "[key]") if len(key) >= 12 else text
-
-
-def printable(text: str) -> str:
-    """Foreign text for the inside of a message: short, on one line, nothing that a terminal acts on."""
-    visible = "".join(letter if letter.isprintable() else " " for letter in text)
-    return " ".join(visible.split())[:200]
-
-
 def _address(base_url: str) -> tuple[str, bool]:
     """Scheme of an address, and whether it is this machine."""
     try:

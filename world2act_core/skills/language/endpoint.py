@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from world2act_core import __version__
-from world2act_core.errors import World2ActError
+from world2act_core.errors import World2ActError, printable, without_key
 from world2act_core.skills.language.cache import Reply
-from world2act_core.skills.language.credentials import printable, read_key, without_key
+from world2act_core.skills.language.credentials import read_key
 from world2act_core.skills.language.decomposer import LanguageDecomposer, Messages
 from world2act_core.skills.language.transport import MAX_RESPONSE, NoResponse, Response, post
 from world2act_core.skills.types import EventKind, Usage

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from world2act_core.errors import MissingExtraError, World2ActError
+from world2act_core.errors import MissingExtraError, World2ActError, printable
 from world2act_core.skills.language.cache import Reply
-from world2act_core.skills.language.credentials import printable
 from world2act_core.skills.language.decomposer import LanguageDecomposer, Messages
 from world2act_core.skills.language.schema import answer_schema
 from world2act_core.skills.types import EventKind, Usage
