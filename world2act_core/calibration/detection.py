@@ -65,7 +65,7 @@ class BoardDetector:
             return Rejected(name, self._why_not(grey, count, marker_ids))
         ids, found = np.ravel(ids).astype(int), np.asarray(pixels, np.float64).reshape(-1, 2)
         points = self.board.corners[ids]
-        if np.linalg.matrix_rank(points[:, :2] - points[0, :2], tol=1e-6) < 2:
+        if not spread(points):
             return Rejected(name, f"only one row of the board is seen ({count} corners): show more of it")
         blur = self._blur(grey, dict(zip(ids.tolist(), found, strict=True)))
         if blur > BLURRED_PX:
@@ -108,6 +108,11 @@ class BoardDetector:
     def _inset(self) -> float:
         """How far from an edge a marker begins, as a share of the square's edge."""
         return 0.5 * (1.0 - self.board.marker_m / self.board.square_m)
+
+
+def spread(points: Array) -> bool:
+    """Whether corners ``(N, 3)`` are more than one row or column of the board."""
+    return len(points) >= 4 and bool(np.linalg.matrix_rank(points[:, :2] - points[0, :2], tol=1e-6) == 2)
 
 
 def _neighbours(board: Board) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:

@@ -96,7 +96,7 @@ class BoardScene:
 
     def _rays(self, pixels: Array) -> Array:
         cv2 = self._cv2
-        until = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-12)
+        until = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 25, 1e-10)
         lens = self.lens
         found = cv2.undistortPointsIter(pixels.reshape(-1, 1, 2), lens.matrix, lens.distortion, None, None, until)
         return np.asarray(found, np.float64).reshape(-1, 2)
