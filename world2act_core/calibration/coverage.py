@@ -46,13 +46,14 @@ class Coverage:
         columns = np.clip((view.pixels[:, 0] / view.size[0] * MAP[0]).astype(int), 0, MAP[0] - 1)
         rows = np.clip((view.pixels[:, 1] / view.size[1] * MAP[1]).astype(int), 0, MAP[1] - 1)
         np.add.at(self.map, (rows, columns), 1)
-        kind = self._kind(view)
+        kind = self.kind(view)
         for name, value in zip(WANTED, kind, strict=True):
             self.kinds[name, value] += 1
         self.views += 1
         return kind
 
-    def _kind(self, view: View) -> tuple[str, str, str]:
+    def kind(self, view: View) -> tuple[str, str, str]:
+        """Place, tilt and distance of a view."""
         middle = view.pixels.mean(axis=0) / view.size
         column, row = (int(np.clip(3 * (m - 0.5) * 1.6 + 1.5, 0, 2)) for m in middle)  # a board's middle stays inside
         pose = rough_pose(view)
