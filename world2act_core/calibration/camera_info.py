@@ -100,9 +100,7 @@ def read_camera_info(path: str | Path) -> StoredIntrinsics:
     matrix = np.asarray(raw.section("camera_matrix").vector("data", 9), np.float64).reshape(3, 3)
     if min(matrix[0, 0], matrix[1, 1]) <= 0:
         raw.refuse("camera_matrix", "has a focal length that is not above 0")
-    distortion = np.asarray(
-        raw.section("distortion_coefficients").vector("data", len(MODELS[model][0])), np.float64
-    )
+    distortion = np.asarray(raw.section("distortion_coefficients").vector("data", len(MODELS[model][0])), np.float64)
     name = raw.text("camera_name") if "camera_name" in raw else ""
     camera = CameraModel(size, matrix, model, distortion)
     if "world2act" not in raw:

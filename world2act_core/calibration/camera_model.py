@@ -53,7 +53,9 @@ class CameraModel:
 
     def board_pose(self, points: Array, pixels: Array) -> Array:
         """Pose ``(4, 4)`` of a board in the camera's frame from its corners, by the smallest reprojection error."""
-        found, rotation, translation = cv2.solvePnP(points, pixels, self.matrix, self.distortion, flags=cv2.SOLVEPNP_IPPE)
+        found, rotation, translation = cv2.solvePnP(
+            points, pixels, self.matrix, self.distortion, flags=cv2.SOLVEPNP_IPPE
+        )
         guess = (rotation, translation) if found else (np.zeros((3, 1)), np.array([[0.0], [0.0], [0.5]]))
         rotation, translation = cv2.solvePnPRefineLM(points, pixels, self.matrix, self.distortion, *guess)
         pose = np.eye(4)

@@ -28,7 +28,7 @@ class View:
         ids: ``(N,)`` numbers of the corners that are seen.
         pixels: ``(N, 2)`` where they are, the centre of the upper left pixel at (0, 0).
         points: ``(N, 3)`` the same corners on the board, m.
-        blur_px: from black to white across an edge, in the direction in which it is worst; nan if no edge was seen whole.
+        blur_px: from black to white across an edge, in the worse direction; nan if no edge was seen whole.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""w_0 and Delta of the skill segmentation (World2Act, section 3.1) from a recording in which the gripper opens and closes.
+"""w_0 and Delta of the skill segmentation (World2Act, section 3.1) from a recording of the gripper.
 
 w_0 is the width at which the gripper comes to rest when it opens. Delta, from which on the hand is in contact, must lie
 above what the open gripper trembles by and below what the widest object leaves: with an object in the recording it is
@@ -88,7 +88,7 @@ def calibrate_gripper(stamps: Array, widths: Array) -> GripperWidth:
         raise CalibrationError("a width of the gripper is not finite: repair the recording")
     stroke = float(np.ptp(widths)) if len(widths) else 0.0
     if stroke > LARGEST_STROKE_M:
-        raise CalibrationError(f"the gripper's width varies by {stroke:g} m: it seems to be in millimetres, give metres")
+        raise CalibrationError(f"the gripper's width varies by {stroke:g} m: give metres, not millimetres")
     if stroke < LEAST_STROKE_M:
         raise CalibrationError(
             f"the gripper moved by {1000 * stroke:.1f} mm: open and close it fully at least {FEWEST_OPENINGS} times"
@@ -112,8 +112,8 @@ def calibrate_gripper(stamps: Array, widths: Array) -> GripperWidth:
     trembles = max(5 * noise, 2 * repeats)
     if delta <= trembles:
         raise CalibrationError(
-            f"the widest object leaves {1000 * 2 * delta:.1f} mm, which the open gripper's own {1000 * trembles:.1f} mm "
-            "of noise and play hide: leave that object to the contact segmenter, or mend the gripper's sensor"
+            f"the widest object leaves {1000 * 2 * delta:.1f} mm, which the open gripper's own "
+            f"{1000 * trembles:.1f} mm of noise and play hide: leave it out, or mend the gripper's sensor"
         )
     return GripperWidth(full, repeats, narrow, noise, float(delta), held, len(opened))
 

@@ -104,10 +104,11 @@ def calibrate_hand_eye(
     check_reach([sample.arm for sample in samples])
     different = set(distinct([sample.arm for sample in samples]))
     used = [sample for k, sample in enumerate(samples) if k in different]
-    rejected = [Rejected(s.view.name, "the arm's pose is one that was there") for k, s in enumerate(samples) if k not in different]  # fmt: skip
+    again = [sample for k, sample in enumerate(samples) if k not in different]
+    rejected = [Rejected(sample.view.name, "the arm's pose is one that was there") for sample in again]
     say(f"solving with {len(used)} poses, {len(rejected)} are repetitions")
     check_motion([sample.arm for sample in used])
-    solutions = _solutions(used, camera, kind)
+    solutions = solutions_of(used, camera, kind)
     if not solutions:
         raise CalibrationError("none of OpenCV's hand-eye solvers finds a solution: take poses with larger rotations")
     start = min(solutions.values(), key=lambda found: found[0])[1:]
@@ -141,7 +142,7 @@ def seen_at(x: Array, arm: Array, z: Array, kind: str) -> Array:
     return np.asarray(inverse(x) @ carried(arm, kind) @ z)
 
 
-def _solutions(samples: Sequence[Sample], camera: CameraModel, kind: str) -> dict[str, tuple[float, Array, Array]]:
+def solutions_of(samples: Sequence[Sample], camera: CameraModel, kind: str) -> dict[str, tuple[float, Array, Array]]:
     """Solver → (reprojection error px, X, Z), of those that find one."""
     boards = [camera.board_pose(sample.view.points, sample.view.pixels) for sample in samples]
     arms = [inverse(carried(sample.arm, kind)) for sample in samples]  # what OpenCV calls gripper to base
@@ -190,7 +191,7 @@ def moved(pose: Array, step: Array) -> Array:
     return new
 
 
-def _refine(
+def refine(
     samples: Sequence[Sample], camera: CameraModel, kind: str, x: Array, z: Array, robust: bool = False
 ) -> tuple[Array, Array]:
     def residuals(step: Array) -> Array:
@@ -204,7 +205,7 @@ def _refine(
 def _refine_without_outliers(
     samples: list[Sample], camera: CameraModel, kind: str, x: Array, z: Array
 ) -> tuple[Array, Array, list[Sample], list[Rejected]]:
-    x, z = _refine(samples, camera, kind, x, z, robust=True)
+    x, z = refine(samples, camera, kind, x, z, robust=True)
     errors = np.array([rms(_errors([sample], camera, kind, x, z)) for sample in samples])
     limit = max(OUTLIER * float(np.median(errors)), OUTLIER_PX)
     used = [sample for sample, error in zip(samples, errors, strict=True) if error <= limit]
@@ -215,7 +216,7 @@ def _refine_without_outliers(
     ]  # fmt: skip
     if rejected:
         check_motion([sample.arm for sample in used])
-    return *_refine(used, camera, kind, x, z), used, rejected
+    return *refine(used, camera, kind, x, z), used, rejected
 
 
 def _check_fit(
@@ -264,5 +265,5 @@ def _held_out(samples: Sequence[Sample], camera: CameraModel, kind: str, x: Arra
         kept = [sample for k, sample in enumerate(samples) if k % FOLDS != fold]
         if len(kept) < FEWEST_POSES - 1:
             return float("nan")
-        errors.append(_errors(samples[fold::FOLDS], camera, kind, *_refine(kept, camera, kind, x, z)))
+        errors.append(_errors(samples[fold::FOLDS], camera, kind, *refine(kept, camera, kind, x, z)))
     return rms(np.concatenate(errors))

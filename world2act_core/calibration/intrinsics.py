@@ -99,7 +99,9 @@ def calibrate_intrinsics(
 
 def _check(views: Sequence[View], more: str = "") -> None:
     if len(views) < FEWEST_VIEWS:
-        raise CalibrationError(f"{len(views)} views of the board are not enough, at least {FEWEST_VIEWS} are needed{more}")
+        raise CalibrationError(
+            f"{len(views)} views of the board are not enough, at least {FEWEST_VIEWS} are needed{more}"
+        )
     sizes = {view.size for view in views}
     if len(sizes) > 1:
         listed = " and ".join(f"{width}x{height}" for width, height in sorted(sizes))

@@ -13,8 +13,8 @@ from world2act_core.calibration.board import CalibrationError
 from world2act_core.errors import MissingExtraError
 from world2act_core.types import Array
 
-# Fixed links are kept (a flange is one), shapes are left out (their files lie in ROS packages), and links without a mass
-# get one: only lengths and axes matter here.
+# Fixed links are kept (a flange is one), shapes are left out (their files lie in ROS packages), and links without a
+# mass get one: only lengths and axes matter here.
 _COMPILER = {"fusestatic": "false", "discardvisual": "true", "boundmass": "1e-3", "boundinertia": "1e-6"}
 
 

@@ -64,8 +64,8 @@ def check_motion(poses: Sequence[Array], fewest: int = FEWEST_POSES) -> None:
         main = axes[:, 2] * np.sign(axes[np.abs(axes[:, 2]).argmax(), 2])
         others = [name for name, part in zip("xyz", np.abs(main), strict=True) if part < np.abs(main).max()]
         raise CalibrationError(
-            f"all rotations are about one axis, ({', '.join(f'{part:.2f}' for part in main)}) of the hand, so the place "
-            f"of the camera along it is not determined: turn the hand about its {' and '.join(others)} axis too"
+            f"all rotations are about one axis, ({', '.join(f'{part:.2f}' for part in main)}) of the hand, so the "
+            f"camera's place along it is not determined: turn the hand about its {' and '.join(others)} axis too"
         )
 
 

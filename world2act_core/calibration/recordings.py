@@ -21,7 +21,11 @@ Tick = Callable[[], None]
 
 
 def still_samples(
-    found: Sequence[Picture], track: ArmTrack, detector: BoardDetector, offset_s: float | None, tick: Tick = lambda: None
+    found: Sequence[Picture],
+    track: ArmTrack,
+    detector: BoardDetector,
+    offset_s: float | None,
+    tick: Tick = lambda: None,
 ) -> tuple[list[Sample], list[Rejected]]:
     """Views with the arm's pose at the moment of exposure.
 
@@ -45,8 +49,8 @@ def still_samples(
     if len(still) < FEWEST_POSES:
         if offset_s is None:
             raise CalibrationError(
-                f"the arm stands still at {len(still)} different poses with an image, at least {FEWEST_POSES} are needed: stop for a second "
-                "at each, or calibrate the camera's time offset first (world2act calibrate time)"
+                f"the arm stands still at {len(still)} poses with an image, at least {FEWEST_POSES} are needed: stop "
+                "for a second at each, or calibrate the camera's time offset first (world2act calibrate time)"
             )
         still = [int(k) for k in np.flatnonzero(covered)]
     chosen = [still[k] for k in np.unique(np.linspace(0, len(still) - 1, min(MOST_POSES, len(still))).astype(int))]
@@ -105,7 +109,9 @@ def all_views(
     return views, rejected
 
 
-def _or_why(chosen: Sequence[Picture], views: Sequence[View], rejected: Sequence[Rejected], detector: BoardDetector) -> None:
+def _or_why(
+    chosen: Sequence[Picture], views: Sequence[View], rejected: Sequence[Rejected], detector: BoardDetector
+) -> None:
     """Where no view is left, say why: the reason that most images have, or another board that is in sight."""
     if views:
         return
@@ -115,7 +121,7 @@ def _or_why(chosen: Sequence[Picture], views: Sequence[View], rejected: Sequence
         step = max(1, len(chosen) // LOOKED_AT)
         other = other_dictionary(detector.board, (picture.load() for picture in chosen[::step][:LOOKED_AT]))
         if other:
-            common = f"markers of {other} are seen, {detector.board.name} has {detector.board.dictionary}: another board file"
+            common = f"markers of {other} are seen, the board's file says {detector.board.dictionary}: another board"
     raise CalibrationError(
         f"none of {len(chosen)} images shows {detector.board.name} usably; {chosen[0].name} and others: {common}"
     )

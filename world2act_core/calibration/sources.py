@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,9 @@ def pictures(path: str | Path, topic: str = "") -> list[Picture]:
         raise CalibrationError(f"there is neither a folder of images nor a bag at {path}")
     if is_bag(path):
         return _of_bag(path, topic.strip("/"))
-    files = [path] if path.suffix.lower() in SUFFIXES else sorted(f for f in path.glob("*") if f.suffix.lower() in SUFFIXES)
+    files = (
+        [path] if path.suffix.lower() in SUFFIXES else sorted(f for f in path.glob("*") if f.suffix.lower() in SUFFIXES)
+    )
     if not files:
         raise CalibrationError(f"{path} holds neither images ({', '.join(SUFFIXES)}) nor a bag")
     return [Picture(file.name, None, _file_loader(file)) for file in files]
@@ -185,7 +187,7 @@ def pose_of_message(message: Any) -> Array:
 
 
 def pose_table(path: str | Path, kinematics: Kinematics | None = None) -> dict[str, Array]:
-    """Image's file name → pose of the arm, from a CSV with a column ``image`` and x, y, z, qx, qy, qz, qw (m), or joints.
+    """Image's file name → pose of the arm; columns of the CSV: ``image``; x, y, z, qx, qy, qz, qw (m) or joints.
 
     Raises:
         CalibrationError: no such file, columns missing, or a value that is no number; names the row.
@@ -229,5 +231,7 @@ def joint_series(path: str | Path, topic: str, joints: Sequence[str]) -> tuple[A
                 stamps.append(fields.stamp_s(message.header.stamp))
                 values.append([float(index[joint]) for joint in joints])
     if not values:
-        raise CalibrationError(f"{path} has no joint states on {topic} with {', '.join(joints)}: record the gripper too")
+        raise CalibrationError(
+            f"{path} has no joint states on {topic} with {', '.join(joints)}: record the gripper too"
+        )
     return np.array(stamps), np.array(values)

@@ -57,7 +57,14 @@ def path_of(folder: str | Path, camera: str, part: str) -> Path:
 
 
 def write_hand_eye(
-    folder: str | Path, camera: str, result: HandEye, frames: tuple[str, str], *, board: str, date: str, serial: str = ""
+    folder: str | Path,
+    camera: str,
+    result: HandEye,
+    frames: tuple[str, str],
+    *,
+    board: str,
+    date: str,
+    serial: str = "",
 ) -> Path:
     """Store a hand-eye calibration; ``frames`` are parent and child."""
     content = {

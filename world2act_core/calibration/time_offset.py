@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 from world2act_core.calibration.board import CalibrationError
 from world2act_core.calibration.camera_model import CameraModel, rms
 from world2act_core.calibration.detection import View
-from world2act_core.calibration.hand_eye import LARGEST_ERROR, Sample, _refine, _solutions, moved, seen_at
+from world2act_core.calibration.hand_eye import LARGEST_ERROR, Sample, moved, refine, seen_at, solutions_of
 from world2act_core.calibration.motion import check_motion
 from world2act_core.calibration.track import ArmTrack
 from world2act_core.types import Array
@@ -144,16 +144,19 @@ def _refined(
     arms = track.at(stamps + coarse)
     check_motion(list(arms))
     samples = [Sample(view, arm) for view, arm in zip(chosen, arms, strict=True)]
-    solutions = _solutions(samples, camera, kind)
+    solutions = solutions_of(samples, camera, kind)
     if not solutions:
         raise CalibrationError("none of OpenCV's hand-eye solvers finds a solution: turn the hand further")
-    x, z = _refine(samples, camera, kind, *min(solutions.values(), key=lambda found: found[0])[1:], robust=True)
+    x, z = refine(samples, camera, kind, *min(solutions.values(), key=lambda found: found[0])[1:], robust=True)
 
     def errors(step: Array) -> Array:
         at = track.at(stamps + coarse + step[12])
         place, board = moved(x, step[:6]), moved(z, step[6:12])
         return np.concatenate(
-            [camera.project(seen_at(place, arm, board, kind), v.points) - v.pixels for v, arm in zip(chosen, at, strict=True)]
+            [
+                camera.project(seen_at(place, arm, board, kind), v.points) - v.pixels
+                for v, arm in zip(chosen, at, strict=True)
+            ]
         )
 
     best = least_squares(lambda step: np.ravel(errors(step)), np.zeros(13), x_scale=0.01, loss="soft_l1", f_scale=1.0)

@@ -25,7 +25,7 @@ def calibration_warnings(
     old_days: float = OLD_DAYS,
     today: datetime | None = None,
 ) -> list[str]:
-    """What is wrong with a robot's stored calibrations, one sentence each; empty if nothing is. Never raises for a file.
+    """What is wrong with a robot's stored calibrations, one sentence each. Never raises for a file.
 
     Args:
         folder: of the robot's calibrations.

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 KINDS = ("eye_in_hand", "eye_to_hand")
 HAND_EYE = """Where a camera is, on the hand or in the cell.
 
-SOURCE is a bag in which the arm stops at 20 to 30 poses, or a folder of images with --poses. Eye-in-hand: the board lies
-still, --link carries the camera. Eye-to-hand: the camera stands still, --link carries the board. Poses come from joint
-states (--model) or from a topic of poses; needs the camera's intrinsics.
+SOURCE is a bag in which the arm stops at 20 to 30 poses, or a folder of images with --poses. Eye-in-hand: the board
+lies still, --link carries the camera. Eye-to-hand: the camera stands still, --link carries the board. Poses come from
+joint states (--model) or from a topic of poses; needs the camera's intrinsics.
 """
 HAND_EYE_EXAMPLES = """\
   world2act calibrate hand-eye bags/poses --camera wrist --kind eye_in_hand --model fr3.urdf --link fr3_hand
@@ -34,15 +34,16 @@ TIME_EXAMPLES = """\
   world2act calibrate time bags/wave --camera wrist --kind eye_in_hand --model fr3.urdf --link fr3_hand"""
 GRIPPER = """w_0 and Delta of the skill segmentation.
 
-BAG: the gripper opens and closes fully, at least twice, resting a second each time; and, if you can, on the widest object.
+BAG: the gripper opens and closes fully, at least twice, resting a second each time; if you can, also on the widest
+object.
 """
 GRIPPER_EXAMPLES = """\
   world2act calibrate gripper bags/gripper
   world2act calibrate gripper bags/gripper --embodiment ur5e --measured 0.0 0.085 --measured 0.8 0.0"""
 CHECK = """Whether a stored calibration still holds.
 
-SOURCE is a folder of images, a bag, or `live`. Intrinsics are checked with any images of the board; the hand-eye transform
-too if the bag has the arm's poses. Exit code 0 pass, 1 something moved.
+SOURCE is a folder of images, a bag, or `live`. Intrinsics are checked with any images of the board; the hand-eye
+transform too if the bag has the arm's poses. Exit code 0 pass, 1 something moved.
 """
 CHECK_EXAMPLES = """\
   world2act calibrate check bags/today --camera wrist --model fr3.urdf --link fr3_hand
@@ -94,9 +95,7 @@ def _hand_eye(args: argparse.Namespace) -> int:
     return 0
 
 
-def _samples(
-    args: argparse.Namespace, cell: shared.Cell, size: tuple[int, int]
-) -> tuple[list[Sample], list[Rejected]]:
+def _samples(args: argparse.Namespace, cell: shared.Cell, size: tuple[int, int]) -> tuple[list[Sample], list[Rejected]]:
     from world2act_core.calibration.board import CalibrationError
     from world2act_core.calibration.detection import BoardDetector
     from world2act_core.calibration.recordings import MOST_POSES, still_samples, table_samples
@@ -137,11 +136,13 @@ def hand_eye_text(result: HandEye, parent: str, child: str, rejected: list[Rejec
     lines = [shared.rejected_text(left_out)] if left_out else []
     lines += [f"  solver {name:10} {error:8.3f} px" for name, error in result.solvers.items()]
     place, turn = result.camera_pose[:3, 3], quaternion_xyzw(result.camera_pose)
+    moves, turns = (" ".join(f"{v:.4f}" for v in values) for values in (result.translation_mm, result.rotation_deg))
+    held_out = f"held out {result.held_out_px:.3f} px"
     lines += [
-        f"  refined           {result.error_px:8.3f} px over {len(result.used)} poses, held out {result.held_out_px:.3f} px",
+        f"  refined           {result.error_px:8.3f} px over {len(result.used)} poses, {held_out}",
         f"{child} in {parent}:",
-        f"  translation {' '.join(f'{v:9.5f}' for v in place)} m   +- {' '.join(f'{v:.3f}' for v in result.translation_mm)} mm",
-        f"  rotation    {' '.join(f'{v:9.6f}' for v in turn)} xyzw   +- {' '.join(f'{v:.4f}' for v in result.rotation_deg)} deg",
+        f"  translation {' '.join(f'{v:9.5f}' for v in place)} m   +- {moves} mm",
+        f"  rotation    {' '.join(f'{v:9.6f}' for v in turn)} xyzw   +- {turns} deg",
         f"  board by the arm's motion: {result.board_scale[0]:.4f} +- {result.board_scale[1]:.4f} of its file's size",
     ]  # fmt: skip
     return "\n".join([*lines, f"warning: {result.warning}"] if result.warning else lines)
@@ -200,8 +201,8 @@ def _gripper(args: argparse.Namespace) -> int:
     path = write_gripper(folder, result, date=now())
     held = ", ".join(f"{1000 * width:.1f}" for width in result.held_m) or "nothing"
     print(
-        f"w_0    {1000 * result.fully_open_m:7.2f} mm over {result.openings} openings, {1000 * result.repeats_m:.2f} mm "
-        f"apart (the contract says {1000 * robot.gripper.fully_open_width_m:.2f} mm)\n"
+        f"w_0    {1000 * result.fully_open_m:7.2f} mm over {result.openings} openings, "
+        f"{1000 * result.repeats_m:.2f} mm apart (the contract says {1000 * robot.gripper.fully_open_width_m:.2f} mm)\n"
         f"Delta  {1000 * result.delta_m:7.2f} mm; rested at {1000 * result.closed_m:.2f} mm closed, held {held} mm\n"
         f"stored: {path}\nfor the contract: gripper.fully_open_width_m: {result.fully_open_m:.5f}"
     )

@@ -22,8 +22,8 @@ BOARD_EXAMPLES = """\
 
 INTRINSICS = """Calibrate a camera from images of a board.
 
-SOURCE is a folder of images, a bag, or `live`: the topic of a camera node that runs (needs ROS 2; says which pose to show
-next, and ends when there are enough). Writes ROS's camera_info, which the camera node publishes.
+SOURCE is a folder of images, a bag, or `live`: the topic of a camera node that runs (needs ROS 2; says which pose to
+show next, and ends when there are enough). Writes ROS's camera_info, which the camera node publishes.
 """
 INTRINSICS_EXAMPLES = """\
   world2act calibrate intrinsics images/ --embodiment ur5e --camera wrist
@@ -105,10 +105,8 @@ def as_text(result: Intrinsics) -> str:
     lines = [shared.rejected_text(result.rejected)] if result.rejected else []
     for name, value in result.camera.parameters.items():
         lines.append(f"  {name:3} {value:11.5f} +- {result.deviations[name]:.5f}")
-    lines.append(
-        f"reprojection error {result.error_px:.3f} px over {len(result.used)} views, held out {result.held_out_px:.3f} px"
-    )
-    return "\n".join(lines)
+    over = f"over {len(result.used)} views, held out {result.held_out_px:.3f} px"
+    return "\n".join([*lines, f"reprojection error {result.error_px:.3f} px {over}"])
 
 
 def _factory(args: argparse.Namespace, cell: shared.Cell, result: Intrinsics) -> str:

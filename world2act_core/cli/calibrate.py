@@ -1,8 +1,8 @@
 """Calibrate cameras, hand-eye, time offset and gripper of a robot cell, and check what is stored.
 
-`board` prints a ChArUco board as a PDF at true scale. `intrinsics` calibrates a camera from images of it, `hand-eye` says
-where the camera is on the hand or in the cell, `time` how late its stamps are, `gripper` measures w_0 and Delta. `check`
-says whether what is stored still holds. Results are stored in a folder a robot, with date, board and errors.
+`board` prints a ChArUco board as a PDF at true scale. `intrinsics` calibrates a camera from images of it, `hand-eye`
+says where the camera is on the hand or in the cell, `time` how late its stamps are, `gripper` measures w_0 and Delta.
+`check` says whether what is stored still holds. Results are stored in a folder a robot, with date, board and errors.
 docs/calibration.md says what the numbers mean.
 """
 
