@@ -91,7 +91,7 @@ class BoardDetector:
                 f"its {len(seen)} markers do not lie as on {self.board.name}: another board, or its key legacy is wrong"
             )
         if not seen:
-            return "no marker of the board is seen"
+            return "no marker of the board is seen: out of view, too dark, too small or badly blurred"
         return f"only {corners} corners of the board are seen, at least {FEWEST_CORNERS} are needed"
 
     def _blur(self, grey: Array, found: dict[int, Array]) -> float:
