@@ -57,7 +57,9 @@ IN_HAND = Truth(
 )
 BESIDE = looking_at(np.array([0.95, 0.2, 0.7]), np.array([0.33, 0.0, 0.5]))
 CARRIED = np.eye(4)  # the board faces the camera when the arm is at home, whose hand points down
-CARRIED[:3, :3] = np.diag([1.0, -1.0, -1.0]) @ BESIDE[:3, :3] @ Rotation.from_euler("xyz", [0.1, -0.15, 0.2]).as_matrix()
+CARRIED[:3, :3] = (
+    np.diag([1.0, -1.0, -1.0]) @ BESIDE[:3, :3] @ Rotation.from_euler("xyz", [0.1, -0.15, 0.2]).as_matrix()
+)
 CARRIED[:3, 3] = np.array([0.01, 0.02, 0.09]) - CARRIED[:3, :3] @ [0.13, 0.087, 0.0]
 TO_HAND = Truth("eye_to_hand", BESIDE, CARRIED)
 

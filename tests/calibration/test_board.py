@@ -27,7 +27,9 @@ def written(folder: Path, **changes: object) -> Path:
 
 def black_cells(pdf: bytes) -> Array:
     """Every closed four-cornered path of a page: left, bottom, right, top in points ``(N, 4)``."""
-    streams = [zlib.decompress(part) for part in re.findall(rb"stream\n(.*?)\nendstream", pdf, re.S) if part[:1] == b"x"]
+    streams = [
+        zlib.decompress(part) for part in re.findall(rb"stream\n(.*?)\nendstream", pdf, re.S) if part[:1] == b"x"
+    ]
     page = next(stream for stream in streams if stream.count(b" l\n") > 100).decode("latin1")
     number = r"(-?[\d.]+) (-?[\d.]+)"
     cells = re.findall(rf"{number} m\n{number} l\n{number} l\n{number} l\n(?:{number} l\n)?h", page)

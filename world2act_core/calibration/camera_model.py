@@ -41,8 +41,12 @@ class CameraModel:
 
     def project(self, pose: Array, points: Array) -> Array:
         """Pixels ``(N, 2)`` of points ``(N, 3)`` m given in a frame whose ``pose`` ``(4, 4)`` is in the camera's."""
-        pixels = cv2.projectPoints(points, cv2.Rodrigues(pose[:3, :3])[0], pose[:3, 3], self.matrix, self.distortion)[0]
-        return np.asarray(pixels, np.float64).reshape(-1, 2)
+        return self.project_seen(points @ pose[:3, :3].T + pose[:3, 3])
+
+    def project_seen(self, points: Array) -> Array:
+        """Pixels ``(N, 2)`` of points ``(N, 3)`` m in the camera's frame."""
+        there = np.zeros(3)
+        return np.asarray(cv2.projectPoints(points, there, there, self.matrix, self.distortion)[0]).reshape(-1, 2)
 
     def rays(self, pixels: Array) -> Array:
         """Directions ``(N, 2)`` (x/z, y/z) that are seen at pixels ``(N, 2)``."""

@@ -15,7 +15,7 @@ from world2act_core.calibration.board import CalibrationError
 from world2act_core.calibration.camera_info import StoredIntrinsics
 from world2act_core.calibration.camera_model import CameraModel, rms
 from world2act_core.calibration.detection import View
-from world2act_core.calibration.hand_eye import EYE_IN_HAND, Sample, calibrate_hand_eye, moved, seen_at
+from world2act_core.calibration.hand_eye import EYE_IN_HAND, Sample, Stack, calibrate_hand_eye, moved
 from world2act_core.calibration.intrinsics import calibrate_intrinsics, held_out_errors
 from world2act_core.calibration.poses import difference, inverse, mean_pose
 from world2act_core.calibration.store import StaticTransform
@@ -126,11 +126,10 @@ def _with_board_free(x: Array, samples: Sequence[Sample], camera: CameraModel, k
     arms = [s.arm if kind == EYE_IN_HAND else inverse(s.arm) for s in samples]
     start = mean_pose([arm @ x @ board for arm, board in zip(arms, boards, strict=True)])
 
+    stack = Stack(samples, camera, kind)
+
     def errors(step: Array) -> Array:
-        z = moved(start, step)
-        return np.concatenate(
-            [camera.project(seen_at(x, s.arm, z, kind), s.view.points) - s.view.pixels for s in samples]
-        )
+        return stack.errors(x, moved(start, step))
 
     best = least_squares(lambda step: np.ravel(errors(step)), np.zeros(6), x_scale=0.01)
     return rms(errors(best.x)), moved(start, best.x)

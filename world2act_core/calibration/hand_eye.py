@@ -176,11 +176,25 @@ def _opencv(arms: Sequence[Array], boards: Sequence[Array], number: int, world: 
     return x
 
 
-def _errors(samples: Sequence[Sample], camera: CameraModel, kind: str, x: Array, z: Array, scale: float = 1.0) -> Array:
-    """Reprojection errors ``(N, 2)`` of all corners of all samples, px."""
-    return np.concatenate(
-        [camera.project(seen_at(x, s.arm, z, kind), scale * s.view.points) - s.view.pixels for s in samples]
-    )
+class Stack:
+    """Samples as arrays, so that a fit projects all corners at once."""
+
+    def __init__(self, samples: Sequence[Sample], camera: CameraModel, kind: str) -> None:
+        self._camera = camera
+        self._arms = np.stack([carried(sample.arm, kind) for sample in samples])
+        self._points = np.concatenate([sample.view.points for sample in samples])
+        self._pixels = np.concatenate([sample.view.pixels for sample in samples])
+        self._of = np.repeat(np.arange(len(samples)), [len(sample.view.ids) for sample in samples])
+
+    def errors(self, x: Array, z: Array, scale: float = 1.0, arms: Array | None = None) -> Array:
+        """Reprojection errors ``(N, 2)`` px of all corners; ``arms`` ``(S, 4, 4)``: other A than the samples'."""
+        boards = inverse(x) @ (self._arms if arms is None else arms) @ z
+        seen = np.einsum("nij,nj->ni", boards[self._of, :3, :3], scale * self._points) + boards[self._of, :3, 3]
+        return np.asarray(self._camera.project_seen(seen) - self._pixels)
+
+
+def _errors(samples: Sequence[Sample], camera: CameraModel, kind: str, x: Array, z: Array) -> Array:
+    return Stack(samples, camera, kind).errors(x, z)
 
 
 def moved(pose: Array, step: Array) -> Array:
@@ -194,8 +208,10 @@ def moved(pose: Array, step: Array) -> Array:
 def refine(
     samples: Sequence[Sample], camera: CameraModel, kind: str, x: Array, z: Array, robust: bool = False
 ) -> tuple[Array, Array]:
+    stack = Stack(samples, camera, kind)
+
     def residuals(step: Array) -> Array:
-        return np.ravel(_errors(samples, camera, kind, moved(x, step[:6]), moved(z, step[6:12])))
+        return np.ravel(stack.errors(moved(x, step[:6]), moved(z, step[6:12])))
 
     # An arm that moved during one image must not pull the others along.
     best = least_squares(residuals, np.zeros(12), x_scale=0.01, loss="soft_l1" if robust else "linear", f_scale=0.5).x
@@ -241,17 +257,17 @@ def _covariance(residuals: Callable[[Array], Array], count: int) -> Array:
 
 def _deviations(samples: Sequence[Sample], camera: CameraModel, kind: str, x: Array, z: Array) -> tuple[Array, Array]:
     """Of X: ``(3,)`` m and ``(3,)`` rad."""
-    covariance = _covariance(
-        lambda step: np.ravel(_errors(samples, camera, kind, moved(x, step[:6]), moved(z, step[6:]))), 12
-    )
+    stack = Stack(samples, camera, kind)
+    covariance = _covariance(lambda step: np.ravel(stack.errors(moved(x, step[:6]), moved(z, step[6:]))), 12)
     deviations = np.sqrt(np.diag(covariance))
     return deviations[3:6], deviations[:3]
 
 
 def _board_scale(samples: Sequence[Sample], camera: CameraModel, kind: str, x: Array, z: Array) -> tuple[float, float]:
+    stack = Stack(samples, camera, kind)
+
     def residuals(step: Array) -> Array:
-        at = moved(x, step[:6]), moved(z, step[6:12])
-        return np.ravel(_errors(samples, camera, kind, *at, scale=float(np.exp(step[12]))))
+        return np.ravel(stack.errors(moved(x, step[:6]), moved(z, step[6:12]), float(np.exp(step[12]))))
 
     best = least_squares(residuals, np.zeros(13), x_scale=0.01)
     freedom = max(1, len(best.fun) - 13)

@@ -16,6 +16,7 @@ from world2act_core.types import Array
 # Fixed links are kept (a flange is one), shapes are left out (their files lie in ROS packages), and links without a
 # mass get one: only lengths and axes matter here.
 _COMPILER = {"fusestatic": "false", "discardvisual": "true", "boundmass": "1e-3", "boundinertia": "1e-6"}
+_SHAPES = ("geom", "asset", "sensor", "actuator", "tendon", "equality", "contact", "skin", "deformable", "keyframe")
 
 
 class ForwardKinematics:
@@ -115,10 +116,25 @@ def _load(mujoco: Any, file: Path) -> Any:
         raise CalibrationError(f"{file} is a xacro: expand it first, xacro {file.name} > robot.urdf")
     try:
         if root.tag == "mujoco":
-            return mujoco.MjModel.from_xml_path(str(file))
+            return _load_mjcf(mujoco, root, file)
         return mujoco.MjModel.from_xml_string(_bare_urdf(root))
     except ValueError as error:  # what MuJoCo raises
         raise CalibrationError(f"{file}: MuJoCo cannot read it: {' '.join(str(error).split())}") from error
+
+
+def _load_mjcf(mujoco: Any, root: Any, file: Path) -> Any:
+    """Without its shapes, whose meshes take seconds to load; with them where that leaves no model."""
+    if root.find(".//include") is None:
+        for parent in list(root.iter()):
+            for child in list(parent):
+                if child.tag in _SHAPES:
+                    parent.remove(child)
+        ElementTree.SubElement(root, "compiler", boundmass="1e-3", boundinertia="1e-6")
+        try:
+            return mujoco.MjModel.from_xml_string(ElementTree.tostring(root, encoding="unicode"))
+        except ValueError:
+            pass  # it needs what was left out; if it is wrong by itself, that is said now
+    return mujoco.MjModel.from_xml_path(str(file))
 
 
 def _bare_urdf(root: Any) -> str:

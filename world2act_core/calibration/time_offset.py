@@ -18,8 +18,9 @@ from scipy.spatial.transform import Rotation
 from world2act_core.calibration.board import CalibrationError
 from world2act_core.calibration.camera_model import CameraModel, rms
 from world2act_core.calibration.detection import View
-from world2act_core.calibration.hand_eye import LARGEST_ERROR, Sample, moved, refine, seen_at, solutions_of
+from world2act_core.calibration.hand_eye import EYE_IN_HAND, LARGEST_ERROR, Sample, Stack, moved, refine, solutions_of
 from world2act_core.calibration.motion import check_motion
+from world2act_core.calibration.poses import inverse
 from world2act_core.calibration.track import ArmTrack
 from world2act_core.types import Array
 
@@ -149,15 +150,12 @@ def _refined(
         raise CalibrationError("none of OpenCV's hand-eye solvers finds a solution: turn the hand further")
     x, z = refine(samples, camera, kind, *min(solutions.values(), key=lambda found: found[0])[1:], robust=True)
 
+    stack = Stack(samples, camera, kind)
+
     def errors(step: Array) -> Array:
-        at = track.at(stamps + coarse + step[12])
-        place, board = moved(x, step[:6]), moved(z, step[6:12])
-        return np.concatenate(
-            [
-                camera.project(seen_at(place, arm, board, kind), v.points) - v.pixels
-                for v, arm in zip(chosen, at, strict=True)
-            ]
-        )
+        arms = track.at(stamps + coarse + step[12])
+        across = inverse(arms) if kind == EYE_IN_HAND else arms
+        return stack.errors(moved(x, step[:6]), moved(z, step[6:12]), arms=across)
 
     best = least_squares(lambda step: np.ravel(errors(step)), np.zeros(13), x_scale=0.01, loss="soft_l1", f_scale=1.0)
     error = rms(errors(best.x))
