@@ -79,6 +79,7 @@ class Cell:
         self.arm = ForwardKinematics(panda_mjcf(), LINK)
         self.middle = np.array([*self.board.size_m, 0.0]) / 2
         self._scene: BoardScene | None = None
+        self._joints: dict[tuple[str, int, int], list[Array]] = {}
 
     def image(self, board_in_camera: Array) -> Array:
         """What the camera sees of the board at a pose ``(4, 4)`` in its frame; ``(H, W, 3)`` uint8 RGB."""
@@ -125,6 +126,8 @@ class Cell:
 
     def joints_for(self, truth: Truth, count: int, seed: int) -> list[Array]:
         """Joints ``(7,)`` rad of poses in which the camera sees the board, from all sides."""
+        if (truth.kind, count, seed) in self._joints:
+            return self._joints[truth.kind, count, seed]
         rng = np.random.default_rng(seed)
         found: list[Array] = []
         while len(found) < count:
@@ -137,6 +140,7 @@ class Cell:
                 joints = self.reach(self._near_home(rng))
             if joints is not None and self._in_sight(self.seen(truth, joints)) > 0.7:
                 found.append(joints)
+        self._joints[truth.kind, count, seed] = found
         return found
 
     def _near_home(self, rng: np.random.Generator) -> Array:

@@ -63,7 +63,7 @@ def test_what_was_shown_already_is_not_asked_for_again(cell: Cell) -> None:
         coverage.add(view(cell, (0.0, 0.0, -0.5)))
     asked = coverage.next_pose()
     assert "middle" not in asked and "facing the camera" not in asked
-    assert coverage.missing()["tilt"] == [tilt for tilt in ("left", "right", "up", "down")]
+    assert coverage.missing()["tilt"] == ["left", "right", "up", "down"]
     assert "#" in coverage.as_text() and "." in coverage.as_text()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ def recorded(levels: list[float], rest_s: float = 1.0, noise_m: float = 5e-5) ->
     """A gripper at 100 Hz that rests at widths (m) and needs 0.4 s between two."""
     rng = np.random.default_rng(0)
     parts = [np.full(round(100 * rest_s), levels[0])]
-    for before, after in zip(levels, levels[1:], strict=False):
+    for before, after in itertools.pairwise(levels):
         parts += [np.linspace(before, after, 40), np.full(round(100 * rest_s), after)]
     widths = np.concatenate(parts)
     return np.arange(len(widths)) / 100, widths + rng.normal(0, noise_m, len(widths))

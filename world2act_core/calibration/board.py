@@ -54,7 +54,7 @@ class Board:
 
     @cached_property
     def corners(self) -> Array:
-        """Inner corners ``(N, 3)`` m in the board's frame: origin at its outer corner, x along a row, y down, z into it."""
+        """Inner corners ``(N, 3)`` m; origin at the board's outer corner, x along a row, y down, z into it."""
         return np.asarray(self.opencv.getChessboardCorners(), np.float64)
 
     @property
