@@ -2,7 +2,7 @@
 
 Run: ``python benchmarks/calibration.py [--seeds 10] [--rendered 1] [--plot docs/images/calibration.png]``. "corners":
 true corners with 0.2 px of Gaussian noise, over many draws. "rendered": images rendered in MuJoCo with lens distortion
-and sensor noise, detected as any image is. The arm's poses are exact, so the figures are the camera's part of the error.
+and sensor noise, detected as any image is. The arm's poses are exact: the figures are the camera's part of the error.
 """
 
 from __future__ import annotations
