@@ -7,6 +7,7 @@ once on ``~/finish``. ``world2act calibrate intrinsics live`` starts it.
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 from sensor_msgs.msg import Image
@@ -16,6 +17,8 @@ from world2act.node import IMAGE, OK, World2ActNode, run_node
 from world2act_core.calibration.live import LiveCalibration, LiveSettings
 from world2act_core.calibration.sources import image_of
 from world2act_core.errors import World2ActError
+
+LINGER_S = 0.5
 
 
 class CalibratorNode(World2ActNode):
@@ -36,7 +39,7 @@ class CalibratorNode(World2ActNode):
             model=self.parameter("model", "plumb_bob", "of the lens: plumb_bob, rational_polynomial"),
         )
         self._live: LiveCalibration | None = None
-        self._advice = ""
+        self._advice, self._result, self._ends_at = "", "", float("inf")
         self.create_service(Trigger, "~/finish", self._on_finish)
 
     def configure(self) -> None:
@@ -48,12 +51,16 @@ class CalibratorNode(World2ActNode):
 
     def _look(self, message: Any) -> None:
         assert self._live is not None
+        if self._result:
+            return
         said = self._live.offer(image_of(message, self._camera.topic))
         self.report(OK, said, views=self._live.kept, next=self._live.advice)
 
     def _say(self) -> None:
         assert self._live is not None
-        if self._live.enough:
+        if self._result:
+            self.done = time.monotonic() > self._ends_at
+        elif self._live.enough:
             self._finish()
         elif self._live.advice != self._advice:
             self._advice = self._live.advice
@@ -65,9 +72,9 @@ class CalibratorNode(World2ActNode):
         return response
 
     def _finish(self) -> str:
-        """The result, and the end of the process."""
-        if self._live is None:
-            return "not configured"
+        """The result; the process ends a little later, so that whoever asked gets the answer."""
+        if self._live is None or self._result:
+            return self._result or "not configured"
         try:
             good, said = self._live.finish()
         except World2ActError as error:
@@ -76,7 +83,7 @@ class CalibratorNode(World2ActNode):
             self.get_logger().info(said)
         else:
             self.get_logger().error(said)
-        self.exit_code, self.done = 0 if good else 1, True
+        self.exit_code, self._result, self._ends_at = 0 if good else 1, said, time.monotonic() + LINGER_S
         return said
 
 
