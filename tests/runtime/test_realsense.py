@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from world2act_core.calibration.camera_model import CameraModel
+from world2act_core.calibration.check import compare_with_factory
 from world2act_core.embodiment import load_embodiment
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.cameras import RecordingEnd, SteadyCamera, camera_opener
@@ -22,7 +24,7 @@ CAMERA = replace(load_embodiment("libero_panda").cameras["agentview"], width=64,
 class SoftwareDevice:
     """A RealSense without hardware; ``send`` is its sensor taking a picture."""
 
-    def __init__(self, fps: int = 30) -> None:
+    def __init__(self, fps: int = 30, focal_px: float = 0.0) -> None:
         self.device = rs.software_device()
         self._sensor = self.device.add_sensor("RGB Camera")
         stream = rs.video_stream()
@@ -30,6 +32,10 @@ class SoftwareDevice:
         stream.width, stream.height, stream.fps, stream.bpp = CAMERA.width, CAMERA.height, fps, 3
         intrinsics = rs.intrinsics()
         intrinsics.width, intrinsics.height = CAMERA.width, CAMERA.height
+        if focal_px:
+            intrinsics.fx, intrinsics.fy, intrinsics.ppx, intrinsics.ppy = focal_px, focal_px + 1, 31.0, 24.5
+            intrinsics.model = rs.distortion.inverse_brown_conrady
+            intrinsics.coeffs = [0.05, -0.01, 0.001, 0.0, 0.0]
         stream.intrinsics = intrinsics
         self._profile = self._sensor.add_video_stream(stream).as_video_stream_profile()
         self._kept: list[Any] = []  # librealsense does not copy
@@ -56,6 +62,28 @@ def test_colour_frames_come_with_their_number_and_age() -> None:
         assert frame.image.shape == (48, 64, 3) and list(frame.image[0, 0]) == [number, 0, 0]
         assert 0.2 <= frame.age_s < 0.9
     assert camera.read(0.05) is None
+    camera.close()
+
+
+def test_factory_intrinsics_are_read_and_compared() -> None:
+    """librealsense's own kind of distortion, compared ray by ray: a lens without distortion is told apart."""
+    source = SoftwareDevice(focal_px=60.0)
+    camera = RealSenseCamera("", CAMERA, opened=source.device)
+    factory = camera.factory_intrinsics()
+    camera.close()
+    assert factory.size == (64, 48)
+    assert factory.parameters == {"fx": 60.0, "fy": 61.0, "cx": 31.0, "cy": 24.5}
+    middle = factory.rays(np.array([[31.0, 24.5], [61.0, 24.5]]))
+    assert middle[0] == pytest.approx([0.0, 0.0], abs=1e-6) and middle[1][0] == pytest.approx(0.5, abs=0.02)
+    plain = CameraModel((64, 48), np.array([[60.0, 0, 31], [0, 61, 24.5], [0, 0, 1]]), "plumb_bob", np.zeros(5))
+    mean, largest, said = compare_with_factory(plain, factory.rays, factory.parameters)
+    assert 0.0 < mean < largest < 3.0 and "fx 60.0 against 60.0" in said
+
+
+def test_a_device_without_factory_intrinsics_says_so() -> None:
+    camera = RealSenseCamera("", CAMERA, opened=SoftwareDevice().device)
+    with pytest.raises(World2ActError, match="has no factory intrinsics"):
+        camera.factory_intrinsics()
     camera.close()
 
 

@@ -6,6 +6,7 @@ from setuptools import setup
 
 NODES = (
     "arm_emulator",
+    "calibrator",
     "camera",
     "command",
     "emulator_camera",
@@ -14,6 +15,7 @@ NODES = (
     "run_task",
     "sim_arm",
     "skill_prompter",
+    "static_transforms",
     "status",
 )
 SHARED = ("launch.py", "yaml", "xml", "foxglove.json")

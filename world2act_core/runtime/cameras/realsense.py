@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,24 @@ import numpy as np
 from world2act_core.embodiment import Camera
 from world2act_core.errors import MissingExtraError, World2ActError
 from world2act_core.runtime.cameras.driver import Frame, RecordingEnd, check_size, plausible_age
+from world2act_core.types import Array
 
 RECORDINGS = (".bag", ".db3")  # librealsense before 2.59 records the first, since then the second
+
+
+@dataclass(frozen=True)
+class FactoryIntrinsics:
+    """A RealSense's own calibration of its colour stream.
+
+    Attributes:
+        size: width and height, pixels.
+        parameters: ``fx fy cx cy``.
+        rays: pixels ``(N, 2)`` → directions ``(N, 2)`` (x/z, y/z), with the device's own kind of distortion.
+    """
+
+    size: tuple[int, int]
+    parameters: dict[str, float]
+    rays: Callable[[Array], Array]
 
 
 def load_realsense() -> Any:
@@ -68,9 +86,9 @@ class RealSenseCamera:
         return self._rs.context().load_device(file)
 
     def _start(self) -> None:
-        self._sensor, profile = self._stream()
+        self._sensor, self._profile = self._stream()
         self._queue = self._rs.frame_queue(1)  # the newest: an old frame is worth nothing
-        self._sensor.open(profile)
+        self._sensor.open(self._profile)
         try:
             self._sensor.start(self._queue)
         except RuntimeError:
@@ -121,6 +139,26 @@ class RealSenseCamera:
             raise RecordingEnd(f"the recording is over after {self._frames} frames: {self._name}", self._frames > 0)
         self.close()
         self._start()
+
+    def factory_intrinsics(self) -> FactoryIntrinsics:
+        """What the maker calibrated this stream to.
+
+        Raises:
+            World2ActError: the device does not tell.
+        """
+        try:
+            found = self._profile.as_video_stream_profile().get_intrinsics()
+        except RuntimeError as error:
+            raise World2ActError(f"camera {self._camera.name}: {self._name} has no factory intrinsics") from error
+        if not (found.fx > 0 and found.fy > 0):
+            raise World2ActError(f"camera {self._camera.name}: {self._name} has no factory intrinsics")
+        parameters = {"fx": found.fx, "fy": found.fy, "cx": found.ppx, "cy": found.ppy}
+
+        def rays(pixels: Array) -> Array:
+            deproject = self._rs.rs2_deproject_pixel_to_point  # knows librealsense's own kinds of distortion
+            return np.array([deproject(found, [float(x), float(y)], 1.0)[:2] for x, y in pixels])
+
+        return FactoryIntrinsics((found.width, found.height), parameters, rays)
 
     def close(self) -> None:
         try:

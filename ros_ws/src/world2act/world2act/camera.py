@@ -1,4 +1,4 @@
-"""Node ``camera``: one camera of the embodiment from a device or a recording → sensor_msgs/Image, rgb8.
+"""Node ``camera``: one camera of the embodiment from a device or a recording → sensor_msgs/Image, rgb8, and CameraInfo.
 
 Sources: ``usb`` (OpenCV), ``realsense``, ``bag``. A camera that is absent or unplugged is said in log and diagnostics,
 and tried again until it is back; an image is published once, stamped with the time at which it was taken.
@@ -9,9 +9,11 @@ from __future__ import annotations
 import sys
 import threading
 
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 
 from world2act.node import ERROR, IMAGE, OK, WARN, World2ActNode, make, run_node
+from world2act_core.calibration.camera_info import StoredIntrinsics, camera_info_message, check_size
+from world2act_core.calibration.store import intrinsics_of
 from world2act_core.episodes import compose
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.cameras import Frame, SteadyCamera, camera_opener
@@ -38,6 +40,8 @@ class CameraNode(World2ActNode):
         self._rate_factor = self.parameter("rate_factor", 1.0, "source bag: 2 plays twice as fast", 0.01, 100.0)
         self._pixel_format = self.parameter("pixel_format", "", "source usb: four letters to ask for, such as MJPG")
         self._frozen_s = self.parameter("frozen_s", 2.0, "a device without a new frame for so long failed", 0.1, 60.0)
+        self._folder = self.parameter("calibration", "", "folder of the robot's calibrations: camera_info is published")
+        self._intrinsics: StoredIntrinsics | None = None
         self._steady: SteadyCamera | None = None
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -54,6 +58,22 @@ class CameraNode(World2ActNode):
         )
         self._steady = SteadyCamera(self._camera, opener, frozen_s=self._frozen_s)
         self._publisher = self.speak(Image, self._camera.topic, IMAGE)
+        self._intrinsics = self._read_intrinsics()
+        if self._intrinsics is not None:
+            beside = self._camera.topic.rpartition("/")[0]
+            self._info = self.speak(CameraInfo, f"{beside}/camera_info" if beside else "camera_info", IMAGE)
+
+    def _read_intrinsics(self) -> StoredIntrinsics | None:
+        """A policy in image space needs none: what is missing or wrong is said, and the images come all the same."""
+        if not self._folder:
+            return None
+        try:
+            stored = intrinsics_of(self._folder, self._camera.name)
+            check_size(stored, self._camera)
+        except World2ActError as error:
+            self.get_logger().warning(f"no camera_info: {error}")
+            return None
+        return stored
 
     def activate(self) -> None:
         self._stop.clear()
@@ -94,6 +114,8 @@ class CameraNode(World2ActNode):
             stamp_ns = self._last_ns + 1
         self._last_ns = stamp_ns
         self.publish(self._publisher, compose.raw_image_message(frame.image, self._camera, stamp_ns, make))
+        if self._intrinsics is not None:
+            self.publish(self._info, camera_info_message(self._intrinsics, self._camera, stamp_ns, make))
 
 
 def main() -> None:
