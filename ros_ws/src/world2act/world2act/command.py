@@ -175,16 +175,22 @@ class CommandNode(World2ActNode):
 
     def _on_prompt(self, prompt: SkillPrompt) -> None:
         with self._lock:
+            if self._commander is None:
+                return  # deactivated meanwhile
             self._commander.on_prompt(prompt.episode_id, prompt.skill, fields.stamp_s(prompt.header.stamp))
         self._poll()
 
     def _on_chunk(self, message: ActionChunkMessage) -> None:
         with self._lock:
+            if self._commander is None:
+                return
             self._commander.on_chunk(arrival(message))
         self._poll()
 
     def _on_state(self, topic: str, message: Any) -> None:
         with self._lock:
+            if self._commander is None:
+                return
             if self._commander.on_state(topic, message, time.monotonic()):
                 self._state_stamp = message.header.stamp
         self._poll()
@@ -229,6 +235,7 @@ class CommandNode(World2ActNode):
 
     def _say(self, state: str, reason: str) -> None:
         """``~/status``, when it is news: ``state`` is tracking, holding, stopped or inactive."""
+        reason = compose.clipped(reason)
         said = (state, without_numbers(reason))
         if said == self._told:
             return

@@ -64,7 +64,8 @@ class PolicyNode(World2ActNode):
     def activate(self) -> None:
         # In lockstep the arm waits for the policy, so the age of a message says nothing until the arm repeats itself.
         age = self._max_age_s if not self._lockstep else max(self._max_age_s, 2.0)
-        self._buffer = ObservationBuffer(self._embodiment, self._policy.cameras, age)
+        late_s = 0.0 if self._lockstep else age
+        self._buffer = ObservationBuffer(self._embodiment, self._policy.cameras, age, late_s)
         self._turns = ChunkTurns(self._embodiment, self._lockstep, self._mode)
         self.listen(SkillPrompt, SKILL_PROMPT_TOPIC, self._on_prompt, LATCHED)
         for topic, kind in state_topics(self._embodiment).items():
@@ -114,10 +115,11 @@ class PolicyNode(World2ActNode):
 
     def _answer(self) -> Incomplete | None:
         """Publish the chunk that is due; returns what is missing, or None if nothing is."""
-        monotonic = time.monotonic()
+        monotonic, now = time.monotonic(), None if self._lockstep else self.seconds_now()
+        if now is not None:
+            self._turns.clock(now)
         if not self._prompt.skill or not self._turns.wanted or monotonic < self._retry_at:
             return None
-        now = None if self._lockstep else self.seconds_now()
         picked = self._buffer.pick(monotonic, now, self._turns.due, exact=self._lockstep)
         if isinstance(picked, Incomplete):
             return picked
