@@ -58,8 +58,8 @@ class ObservationBuffer:
         embodiment: names the streams, their topics and the allowed skew.
         cameras: whose images an observation must hold.
         max_age_s: a stream is stale when its newest sample is older, by header or by reception.
-        late_s: a sample that is stamped before its predecessor by less than this came too late and is left out; by more,
-            the clock began anew. In lockstep, where an episode may begin anew at any time, 0.
+        late_s: a sample that is stamped before its predecessor by less than this came too late and is left out; by
+            more, the clock began anew. In lockstep, where an episode may begin anew at any time, 0.
     """
 
     def __init__(self, embodiment: Embodiment, cameras: Sequence[str], max_age_s: float, late_s: float = 0.0) -> None:

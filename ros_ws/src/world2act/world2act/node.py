@@ -76,8 +76,8 @@ class World2ActNode(LifecycleNode):
     """A lifecycle node whose subclass fills in ``configure``, ``activate``, ``deactivate`` and ``cleanup``.
 
     Subscriptions made with ``listen`` and timers made with ``every`` live while the node is active. A World2ActError in
-    a callback is logged and shown in the diagnostics; it never becomes a guessed value. Any other error in one costs the
-    message that caused it and is logged with its traceback. ``~/ready`` says whether the node is active and connected,
+    a callback is logged and shown in the diagnostics; it never becomes a guessed value. Any other error costs the
+    message that caused it, and its traceback is logged. ``~/ready`` says whether the node is active and connected,
     so that nothing begins while a first message could still be lost.
 
     Attributes:

@@ -127,8 +127,10 @@ class PolicyNode(World2ActNode):
         began = self._now_ns()
         try:
             chunk = self._policy.act(picked.observation, self._prompt.skill)
-        except World2ActError as error:
+        except Exception as error:
             self._retry_at = time.monotonic() + PATIENCE_S
+            if not isinstance(error, World2ActError):
+                raise  # the main loop says it, traceback included
             self.report(ERROR, f"no chunk: {error}")
             return None
         self._publish(chunk, self._stamps(picked, assembled, began))
