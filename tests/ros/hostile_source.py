@@ -6,6 +6,7 @@ to be disturbed.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
 import time
@@ -19,7 +20,7 @@ from rclpy.serialization import serialize_message
 
 from tests.ros.hostile import Hostile
 from tests.runtime.arms import pose
-from world2act.node import LATCHED, make, message_class
+from world2act.node import LATCHED, RCLError, make, message_class
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.episodes import compose
 from world2act_core.episodes.stamps import ChunkStamps
@@ -103,7 +104,8 @@ class Source:
         elif chance < 0.85:
             self._publishers[topic].publish(self._hostile.spoil(message))
         else:
-            self._publishers[topic].publish(self._hostile.garbage(serialize_message(message)))
+            with contextlib.suppress(RCLError):  # some of it the middleware does not even send
+                self._publishers[topic].publish(self._hostile.garbage(serialize_message(message)))
 
     def ask(self) -> None:
         """One request that means harm."""

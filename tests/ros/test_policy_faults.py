@@ -36,10 +36,8 @@ def long_bag(tmp_path_factory: pytest.TempPathFactory, panda: Embodiment) -> Pat
 @pytest.fixture(scope="module")
 def played(domain: int, panda: Embodiment) -> Iterator[Stage]:
     """The command process alone; every test brings its own policy."""
-    with running(single("command", clock="wall", use_sim_time=True, state_timeout_s=2.0), domain) as (
-        processes,
-        output,
-    ):
+    graph = single("command", clock="wall", use_sim_time=True, state_timeout_s=2.0)
+    with running(graph, domain) as (processes, output):
         probe = Probe(domain)
         yield Stage(probe, panda, nodes=())
         assert processes.running[0].process.poll() is None and "Traceback" not in output.getvalue()

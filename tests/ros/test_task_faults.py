@@ -1,4 +1,4 @@
-"""Tasks that are cancelled, interrupted or deactivated at the wrong moment: each has one END, and the bag has it too."""
+"""Tasks that are cancelled, interrupted or deactivated at a bad moment: each has one END, and the bag has it too."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import sys
 import time
+from collections import Counter
 from typing import Any
 
 from sensor_msgs.msg import Image
@@ -56,6 +57,7 @@ class PolicyNode(World2ActNode):
         self._prompt = SkillPrompt()
         self._sequence, self._due_since, self._retry_at = 0, 0.0, 0.0
         self._last: ActionChunkMessage | None = None
+        self._images: Counter[str] = Counter()  # received, by camera
 
     def configure(self) -> None:
         self._policy = open_policy(self._address, self._embodiment)
@@ -99,6 +101,7 @@ class PolicyNode(World2ActNode):
 
     def _on_image(self, camera: str, message: Image) -> None:
         self._buffer.add_image(camera, message, time.monotonic())
+        self._images[camera] += 1
         self._answer()
 
     def _on_command(self, command: ArmCommand) -> None:
@@ -111,7 +114,7 @@ class PolicyNode(World2ActNode):
     def _on_timer(self) -> None:
         missing = self._answer()
         if missing is not None and missing.fault and time.monotonic() - self._due_since > PATIENCE_S:
-            self.report(WARN, f"no chunk: {missing.reason}")
+            self.report(WARN, f"no chunk: {missing.reason}", **self._counts())
 
     def _answer(self) -> Incomplete | None:
         """Publish the chunk that is due; returns what is missing, or None if nothing is."""
@@ -135,6 +138,9 @@ class PolicyNode(World2ActNode):
             return None
         self._publish(chunk, self._stamps(picked, assembled, began))
         return None
+
+    def _counts(self) -> dict[str, int]:
+        return {f"{camera}_images": count for camera, count in self._images.items()}
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
@@ -169,7 +175,7 @@ class PolicyNode(World2ActNode):
         took_ms = (stamps.inference_end - stamps.inference_start) / 1e6
         oldest = min((stamp for stamp, _ in stamps.images.values()), default=stamps.observation)
         values = {} if self._lockstep else {"image_age_ms": f"{(stamps.inference_start - oldest) / 1e6:.1f}"}
-        self.report(OK, "acting", chunk=self._sequence, inference_ms=f"{took_ms:.1f}", **values)
+        self.report(OK, "acting", chunk=self._sequence, inference_ms=f"{took_ms:.1f}", **values, **self._counts())
 
 
 def main() -> None:

@@ -43,6 +43,7 @@ class RecorderNode(World2ActNode):
         self._heap: list[tuple[int, int, float, str, str, bytes]] = []
         self._count, self._last_ns = 0, 0
         self._begun: set[str] = set()  # episodes without an END
+        self._ending_since = 0.0
 
     def activate(self) -> None:
         if not self._folder:
@@ -60,11 +61,17 @@ class RecorderNode(World2ActNode):
         self.every(0.1, self._write_settled)
 
     def wind_up(self) -> bool:
-        """Ctrl-C reaches whoever marks the episodes as well: the END that it then sends belongs into the bag."""
+        """What has been published is still to be read, and Ctrl-C reaches whoever marks the episodes as well: the END
+        that it then sends belongs into the bag.
+        """
+        self._ending_since = self._ending_since or time.monotonic()
+        if time.monotonic() - self._ending_since < REORDER_S:
+            return False
         return not self._begun or not self.count_publishers(EPISODE_EVENT_TOPIC)
 
     def deactivate(self) -> None:
         self._begun.clear()
+        self._ending_since = 0.0
         self.cleanup()
 
     def cleanup(self) -> None:
