@@ -187,7 +187,8 @@ def measure(seconds: float, domain: int, folder: Path) -> None:
             for role in ("states", "cameras")
         }
         try:
-            wait(lambda: bool(listener.images) or bool(listener.prompt()) or bool(listener.question), 90, "a chunk")
+            listener.prompt()
+            wait(lambda: bool(listener.question), 90, "a chunk")
             time.sleep(SETTLE_S)  # the first second is discovery's
             first, pid = len(listener.question), processes.running[0].process.pid
             used, began = cpu_s(pid), time.monotonic()

@@ -13,7 +13,7 @@ import numpy as np
 
 from world2act.policy import main
 from world2act_core.embodiment import Embodiment
-from world2act_core.policies.address import register_policy_scheme
+from world2act_core.policies.address import Opener, register_policy_scheme
 from world2act_core.policies.protocol import Policy
 from world2act_core.policies.replay import open_replay_policy
 from world2act_core.types import ActionChunk, Observation
@@ -45,7 +45,7 @@ class FaultyPolicy:
         return chunk
 
 
-def _opener(fault: str):  # type: ignore[no-untyped-def]
+def _opener(fault: str) -> Opener:
     def opened(reference: str, embodiment: Embodiment) -> Policy:
         return FaultyPolicy(open_replay_policy(reference, embodiment), fault)
 

@@ -74,7 +74,7 @@ class Source:
         if topic == f"/{robot.action.topic}":
             return compose.track_command(self._action(), now, 1, 3, make=make)
         if topic == "/episode_event":
-            about = {"episode_id": EPISODE, "task": "t", "embodiment": robot.name}
+            about: dict[str, Any] = {"episode_id": EPISODE, "task": "t", "embodiment": robot.name}
             return compose.episode_event(compose.END, now, make=make, **about)
         return self._kinds[topic]()
 
@@ -110,7 +110,7 @@ class Source:
     def ask(self) -> None:
         """One request that means harm."""
         client = self._hostile.rng.choice(self._clients)
-        request = client.srv_type.Request()
+        request = client.srv_type.Request()  # type: ignore[attr-defined]
         if request.get_fields_and_field_types():
             self._hostile.spoil(request)
         lowest = next((low for name, low in KEEPS_RUNNING.items() if client.srv_name.endswith(name)), 0)
@@ -126,7 +126,7 @@ class Source:
         """Everybody behaves: a stop is reset, an episode runs, the arm shows itself, a chunk comes now and then."""
         for client in self._clients:
             if client.srv_name.endswith("command/reset"):
-                client.call_async(client.srv_type.Request())
+                client.call_async(client.srv_type.Request()  # type: ignore[attr-defined])
         topics = [topic for topic in self._publishers if topic not in ("/stop", "/action_chunk", "/episode_event")]
         until, rounds = time.monotonic() + CALM_S, 0
         while time.monotonic() < until:

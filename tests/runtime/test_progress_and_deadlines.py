@@ -88,7 +88,8 @@ def test_real_time_priority_is_given_to_every_thread_or_refused_in_one_sentence(
 def test_a_loop_that_blocks_is_noticed_and_one_that_goes_on_or_ends_is_not() -> None:
     for blocks in (False, True):
         release, barked = threading.Event(), threading.Event()
-        loop = DeadlineThread(0.01, release.wait if blocks else lambda: None)
+        block = release.wait if blocks else threading.Event
+        loop = DeadlineThread(0.01, lambda block=block: block() and None)
         loop.start()
         Watchdog(loop, 0.5, barked.set).start()
         assert barked.wait(30 if blocks else 1.0) == blocks
