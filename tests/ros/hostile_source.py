@@ -47,7 +47,7 @@ class Source:
         self._kinds = {topic: message_class(kind) for topic, kind in sorted(topics.items())}
         # Reliable and transient local: what every reader accepts, whatever it asks for.
         self._publishers = {t: node.create_publisher(k, t, LATCHED) for t, k in self._kinds.items()}
-        self._clients = [
+        self._clients: list[Any] = [
             node.create_client(message_class(kind), name) for name, kind in services.items() if "/action/" not in kind
         ]
         self._tasks = ActionClient(node, RunTask, "run_task")
@@ -110,7 +110,7 @@ class Source:
     def ask(self) -> None:
         """One request that means harm."""
         client = self._hostile.rng.choice(self._clients)
-        request = client.srv_type.Request()  # type: ignore[attr-defined]
+        request = client.srv_type.Request()
         if request.get_fields_and_field_types():
             self._hostile.spoil(request)
         lowest = next((low for name, low in KEEPS_RUNNING.items() if client.srv_name.endswith(name)), 0)
@@ -126,7 +126,7 @@ class Source:
         """Everybody behaves: a stop is reset, an episode runs, the arm shows itself, a chunk comes now and then."""
         for client in self._clients:
             if client.srv_name.endswith("command/reset"):
-                client.call_async(client.srv_type.Request()  # type: ignore[attr-defined])
+                client.call_async(client.srv_type.Request())
         topics = [topic for topic in self._publishers if topic not in ("/stop", "/action_chunk", "/episode_event")]
         until, rounds = time.monotonic() + CALM_S, 0
         while time.monotonic() < until:
