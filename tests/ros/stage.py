@@ -18,6 +18,7 @@ from world2act_interfaces.msg import ActionChunk, ArmCommand, SkillPrompt
 TICK_S = 0.02
 FRAME_TICKS = 5  # 10 Hz
 NODES = ("policy", "command")
+EXECUTED = "is executed and no newer one has come"  # why the arm holds when the policy says nothing more
 
 
 class Stage:

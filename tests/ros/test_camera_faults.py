@@ -10,15 +10,12 @@ import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 
-from tests.ros.stage import Stage
-from tests.ros.support import Probe, make_episode, running, single
+from tests.ros.stage import EXECUTED, Stage
+from tests.ros.support import Probe, running, single
 from world2act_core.embodiment import Embodiment
-from world2act_core.episodes import BagWriter
 from world2act_core.episodes.fields import stamp_ns
 from world2act_core.runtime.graphs import Graph
 from world2act_interfaces.msg import ArmCommand
-
-EXECUTED = "is executed and no newer one has come"
 
 
 def with_policy(bag: Path) -> Graph:
@@ -27,14 +24,6 @@ def with_policy(bag: Path) -> Graph:
     policy = single("policy", policy=f"replay:{bag}", max_age_s=1.0, **shared)
     command = single("command", state_timeout_s=2.0, **shared)
     return replace(policy, nodes=policy.nodes + command.nodes)
-
-
-@pytest.fixture(scope="module")
-def long_bag(tmp_path_factory: pytest.TempPathFactory, panda: Embodiment) -> Path:
-    path = tmp_path_factory.mktemp("long") / "bag"
-    with BagWriter(path, panda) as writer:
-        writer.write_episode(make_episode(panda, steps=400))
-    return path
 
 
 @pytest.fixture(scope="module")

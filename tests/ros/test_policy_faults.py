@@ -13,24 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.ros import faulty_policy
-from tests.ros.stage import Stage
-from tests.ros.support import Probe, make_episode, running, single
+from tests.ros.stage import EXECUTED, Stage
+from tests.ros.support import Probe, running, single
 from world2act.transport import PROFILES
 from world2act_core.embodiment import Embodiment
-from world2act_core.episodes import BagWriter
 from world2act_core.episodes.fields import stamp_s
 from world2act_core.runtime.prefixes import ros_environment
 from world2act_interfaces.msg import ArmCommand
-
-EXECUTED = "is executed and no newer one has come"
-
-
-@pytest.fixture(scope="module")
-def long_bag(tmp_path_factory: pytest.TempPathFactory, panda: Embodiment) -> Path:
-    path = tmp_path_factory.mktemp("long") / "bag"
-    with BagWriter(path, panda) as writer:
-        writer.write_episode(make_episode(panda, steps=400))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +57,7 @@ def a_policy(domain: int, address: str, max_age_s: float = 3.0) -> Iterator[subp
         process.wait()
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_it_goes_on_in_the_same_episode(stage: Stage, domain: int, long_bag: Path) -> None:
     episode = stage.begin()
     with a_policy(domain, f"replay:{long_bag}") as policy:

@@ -58,6 +58,7 @@ class Around:
         return self.probe.wait_for_reply(client, Trigger.Request(), 30)
 
 
+@pytest.mark.slow
 def test_a_cancel_that_races_the_end_leaves_one_end_and_a_result_that_agrees(
     probe: Any, domain: int, panda: Embodiment
 ) -> None:
