@@ -68,6 +68,17 @@ def made_bag(tmp_path_factory: pytest.TempPathFactory, panda: Embodiment) -> Pat
     return path
 
 
+@pytest.fixture(scope="module")
+def long_bag(tmp_path_factory: pytest.TempPathFactory, panda: Embodiment) -> Path:
+    """A bag with one synthetic episode of 20 s, to be replayed in many tests."""
+    from tests.ros.support import make_episode
+
+    path = tmp_path_factory.mktemp("long") / "bag"
+    with BagWriter(path, panda) as writer:
+        writer.write_episode(make_episode(panda, steps=400))
+    return path
+
+
 @pytest.fixture
 def robot(tmp_path: Path) -> Embodiment:
     """A Panda with small cameras, as its own contract file."""

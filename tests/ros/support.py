@@ -13,9 +13,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+import yaml
 
 from tests.runtime.arms import pose
-from world2act_core.embodiment import Embodiment
+from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.episodes import compose
 from world2act_core.runtime.graphs import Graph, NodeSpec, dds_environment
 from world2act_core.runtime.processes import GraphProcesses
@@ -111,6 +112,28 @@ def running(graph: Graph, domain: int) -> Iterator[tuple[GraphProcesses, io.Stri
 def single(executable: str, **parameters: Any) -> Graph:
     """A graph of one node."""
     return Graph("single", (NodeSpec(executable, executable, parameters=parameters, env=dds_environment()),))
+
+
+def fr3(folder: Path, kind: str = "joint_trajectory", chunk_length: int = 4) -> Path:
+    """The FR3's contract with twists, or with joint positions straight into the trajectory controller."""
+    contract = yaml.safe_load((Path(load_embodiment.__code__.co_filename).parent / "files/franka_fr3.yaml").read_text())
+    contract |= {"name": f"fr3_{kind}", "chunk_length": chunk_length, "max_skew_s": 0.045}
+    if kind == "joint_trajectory":
+        joints, limits = contract["state"]["joint_positions"]["joints"], contract["limits"]
+        limits["ramp_s"] = 0.2  # no chunk ends in a lead-in, however long the machine makes the arm wait for it
+        contract["action"] = {
+            "topic": "arm_command", "kind": "joint_positions", "names": [*joints, "gripper"],
+            "units": ["rad"] * 7 + ["normalised"], "scale": [1] * 8,
+            "low": [*limits["joint_positions"]["lower"], -1], "high": [*limits["joint_positions"]["upper"], 1],
+        }  # fmt: skip
+        contract["output"] = {
+            **contract["output"], "kind": "joint_trajectory", "topic": "fr3_arm_controller/joint_trajectory",
+            "time_from_start_s": 0.5,  # a machine that runs tests may be this late, and a late point is refused
+        }  # fmt: skip
+        del contract["output"]["frame_id"]
+    file = folder / f"{contract['name']}.yaml"
+    file.write_text(yaml.safe_dump(contract))
+    return file
 
 
 def make_episode(embodiment: Embodiment, steps: int = 16, episode_id: str = "made") -> Episode:

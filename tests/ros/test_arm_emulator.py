@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from tests.ros.support import running, single
+from tests.ros.support import fr3, running, single
 from world2act.node import COMMAND_OFFERED, RECORD, RECORD_SENSOR
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.episodes import BagWriter
@@ -48,28 +48,6 @@ def bag_of(path: Path, embodiment: Embodiment, actions: Array) -> Path:
     with BagWriter(path, embodiment) as writer:
         writer.write_episode(episode)
     return path
-
-
-def fr3(folder: Path, kind: str = "joint_trajectory", chunk_length: int = 4) -> Path:
-    """The FR3's contract with twists, or with joint positions straight into the trajectory controller."""
-    contract = yaml.safe_load((Path(load_embodiment.__code__.co_filename).parent / "files/franka_fr3.yaml").read_text())
-    contract |= {"name": f"fr3_{kind}", "chunk_length": chunk_length, "max_skew_s": 0.045}
-    if kind == "joint_trajectory":
-        joints, limits = contract["state"]["joint_positions"]["joints"], contract["limits"]
-        limits["ramp_s"] = 0.2  # no chunk ends in a lead-in, however long the machine makes the arm wait for it
-        contract["action"] = {
-            "topic": "arm_command", "kind": "joint_positions", "names": [*joints, "gripper"],
-            "units": ["rad"] * 7 + ["normalised"], "scale": [1] * 8,
-            "low": [*limits["joint_positions"]["lower"], -1], "high": [*limits["joint_positions"]["upper"], 1],
-        }  # fmt: skip
-        contract["output"] = {
-            **contract["output"], "kind": "joint_trajectory", "topic": "fr3_arm_controller/joint_trajectory",
-            "time_from_start_s": 0.5,  # a machine that runs tests may be this late, and a late point is refused
-        }  # fmt: skip
-        del contract["output"]["frame_id"]
-    file = folder / f"{contract['name']}.yaml"
-    file.write_text(yaml.safe_dump(contract))
-    return file
 
 
 def emulated(tmp_path: Path, embodiment: str, bag: Path, **arguments: str) -> Graph:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import time
@@ -10,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+from std_srvs.srv import Trigger
 
 from tests.ros.support import FakeArm, running, single
 from world2act.node import COMMAND, EVENT, make
 from world2act_core.embodiment import Embodiment
 from world2act_core.episodes import compose, read_bag
 from world2act_core.episodes.storage import bag_messages
+from world2act_core.errors import DamagedBagError
 from world2act_interfaces.msg import ArmCommand, EpisodeEvent
 
 
@@ -58,6 +62,36 @@ def test_a_recording_ends_with_a_whole_bag_before_the_disk_is_full(
     assert "Traceback" not in output.getvalue()
     (event,) = bag_messages(bag)
     assert event.topic.strip("/") == "episode_event"
+
+
+def test_a_write_that_fails_is_said_and_what_was_written_stays_readable(
+    probe: Any, domain: int, panda: Embodiment, tmp_path: Path
+) -> None:
+    """The disk refuses between two looks at its free space: here a limit on the size of the process's files."""
+    bag = tmp_path / "bag"
+    arm = FakeArm(probe, panda)
+    with running(single("recorder", folder=str(bag)), domain) as (processes, output):
+        probe.wait(lambda: probe.diagnosis("recorder") == "recording", 30, "the recording")
+        probe.wait(lambda: all(p.get_subscription_count() for p in arm.publishers.values()), 30, "it listens")
+        resource.prlimit(processes.running[0].process.pid, resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
+
+        def failed() -> bool:
+            arm.show_images(time.time(), *panda.cameras)
+            return "recording failed" in probe.diagnosis("recorder")
+
+        probe.wait(failed, 60, "the failure")
+        assert "writing the bag failed (File too large)" in probe.diagnosis("recorder")
+        ready = probe.node.create_client(Trigger, "recorder/ready")
+        probe.wait(ready.service_is_ready, 30, "the service")
+        assert not probe.wait_for_reply(ready, Trigger.Request(), 30).success, "no task may begin"
+        processes.interrupt()
+        assert processes.wait() == 1, output.getvalue()
+    assert "Traceback" not in output.getvalue()
+    images = 0
+    with pytest.raises(DamagedBagError):  # cut off in the middle of a chunk
+        for _ in bag_messages(bag):
+            images += 1
+    assert images > 10
 
 
 def test_an_interrupted_recording_is_closed_and_readable(

@@ -248,6 +248,27 @@ def test_in_lockstep_a_reset_waits_for_the_next_episode() -> None:
     assert tracked(commander.poll(3.0)) == (0.0, 1, 0)
 
 
+def test_a_clock_that_was_set_back_an_hour_delays_nothing_by_an_hour() -> None:
+    """Neither the running episode nor the activation before it may wait for the time at which they began."""
+    commander = WallCommander(PANDA, SafetyFilter(PANDA), since=3700.0)
+    show(commander, 3700.01, 0.0)
+    commander.on_prompt("e1", "skill", 3700.01)
+    commander.on_chunk(arrival(3700.01))
+    assert tracked(commander.tick(3700.02, 0.02))[1:] == (1, 0)
+    show(commander, 100.0, 0.05)
+    held = commander.tick(100.0, 0.05).command
+    assert isinstance(held, Hold) and held.reason.startswith("the clock went back by 3600.02 s"), "and not step 1"
+    commander.on_chunk(arrival(3700.06, sequence=2))
+    held = commander.tick(100.05, 0.1).command
+    assert isinstance(held, Hold) and "in the future" in held.reason
+    commander.on_chunk(arrival(100.06, sequence=3))
+    assert tracked(commander.tick(100.1, 0.15))[1:] == (3, 0)
+    commander.on_prompt("", "", 100.1)
+    commander.on_prompt("e2", "skill", 100.11)
+    commander.on_chunk(Arrival(arrival(100.12).chunk, 1, "e2", PANDA.name))
+    assert tracked(commander.tick(100.15, 0.2))[1:] == (1, 0)
+
+
 def test_a_clock_that_jumped_ahead_and_came_back_does_not_bar_chunks_for_ever() -> None:
     commander = wall()
     show(commander, 100.0, 0.0)

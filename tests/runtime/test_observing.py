@@ -137,3 +137,21 @@ def test_an_observation_says_when_its_images_were_taken_and_its_parts_came() -> 
     found = buffer.pick(5.07, 1.07)
     assert isinstance(found, Complete)
     assert found.images == {"agentview": (10**9, 5.02), "wrist": (1_001_000_000, 5.03)} and found.received == 5.03
+
+
+def test_what_comes_out_of_order_is_left_out_and_costs_nothing_that_came_before() -> None:
+    buffer = ObservationBuffer(PANDA, CAMERAS, max_age_s=0.5, late_s=0.5)
+    for stamp in (1.0, 1.05, 1.1):
+        add_states(buffer, stamp)
+    for camera in CAMERAS:
+        add_image(buffer, camera, 1.1, value=9)
+        add_image(buffer, camera, 1.05, value=1)
+    add_states(buffer, 1.06)
+    found = buffer.pick(0.0, 1.12)
+    assert isinstance(found, Complete) and found.observation.stamp == 1.1
+    assert found.observation.images["wrist"][0, 0, 0] == 9
+    for camera in CAMERAS:
+        add_image(buffer, camera, 0.2)
+    add_states(buffer, 0.2)
+    found = buffer.pick(0.0, 0.21)
+    assert isinstance(found, Complete) and found.observation.stamp == 0.2, "much earlier: the clock began anew"

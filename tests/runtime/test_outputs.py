@@ -32,8 +32,9 @@ actions_7 = arrays(np.float32, 7, elements=in_range)
 
 
 def measured(embodiment: Embodiment, **state: Any) -> Measured:
-    """A measured state, 0.1 everywhere unless said otherwise, in shuffled joint order."""
-    values = {name: np.full(s.size, 0.1, np.float32) for name, s in embodiment.state.items()} | state
+    """A measured state, 0.1 everywhere but for the orientation, unless said otherwise, in shuffled joint order."""
+    values = {name: np.full(s.size, 0.1, np.float32) for name, s in embodiment.state.items()}
+    values |= {"eef_orientation": np.array([0.5, 0.5, 0.5, 0.5], np.float32)} | state
     known = Measured(embodiment)
     for topic, message in compose.state_messages(embodiment, values, 0):
         if hasattr(message, "name"):

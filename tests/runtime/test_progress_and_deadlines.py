@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 import threading
 import time
 
-from world2act_core.runtime.deadline import Deadlines, DeadlineThread
+from world2act_core.runtime.deadline import Deadlines, DeadlineThread, Watchdog
 from world2act_core.runtime.progress import EpisodeProgress
 from world2act_core.types import Skill
 
@@ -83,3 +84,14 @@ def test_real_time_priority_is_given_to_every_thread_or_refused_in_one_sentence(
     )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
     assert said == "True" or said.startswith("SCHED_FIFO is not permitted")
+
+
+def test_a_loop_that_blocks_is_noticed_and_one_that_goes_on_or_ends_is_not() -> None:
+    for blocks in (False, True):
+        release, barked = threading.Event(), threading.Event()
+        loop = DeadlineThread(0.01, functools.partial(release.wait, 60 if blocks else 0))
+        loop.start()
+        Watchdog(loop, 0.5, barked.set).start()
+        assert barked.wait(30 if blocks else 1.0) == blocks
+        release.set()
+        loop.stop()

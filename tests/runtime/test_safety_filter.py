@@ -120,6 +120,17 @@ def test_a_joint_state_with_a_wrong_name_is_the_reason() -> None:
     assert "joint fr3_joint3 is not in the joint state" in bench.filter.fault(0.0, 0.0)
 
 
+def test_an_orientation_of_zeros_is_none() -> None:
+    """A step added to it would have left as a pose of NaN."""
+    bench = Bench(PANDA)
+    show(bench.filter.measured, 0.0, 0.0)
+    with pytest.raises(ContractError):
+        show(bench.filter.measured, 0.0, 0.0, eef_orientation=[0.0, 0.0, 0.0, 0.0])
+    assert "the quaternion's length is 0, not 1" in bench.filter.fault(0.0, 0.0)
+    show(bench.filter.measured, 0.0, 0.0)
+    assert bench.filter.fault(0.0, 0.0) == ""
+
+
 def test_steps_of_the_hand_are_judged_from_where_it_is_measured() -> None:
     bench = Bench(PANDA)
     bench.shown = {"eef_position": [0.0, 0.0, -0.08]}

@@ -94,3 +94,16 @@ def test_real_time_remembers_the_slowest_of_the_last_answers() -> None:
 def test_only_open_loop_waits_for_an_arm_in_lockstep() -> None:
     with pytest.raises(ContractError, match="needs clock:=wall"):
         ChunkTurns(PANDA, lockstep=True, mode="ensemble")
+
+
+def test_a_clock_that_was_set_back_does_not_put_the_next_question_off() -> None:
+    turns = ChunkTurns(PANDA, lockstep=False)
+    turns.start(3700.0)
+    turns.clock(3700.0)
+    assert turns.due == 3700.0, "a clock that goes on changes nothing"
+    turns.clock(100.0)
+    assert turns.due == 100.0
+    turns.sent(1, 3700.0, 3700.1)
+    turns.clock(100.0)
+    turns.hold_seen(100.0 + 3 * STEP)
+    assert turns.due == 100.0 + 3 * STEP, "the arm holds: think again, though the chunk was sent in the future"

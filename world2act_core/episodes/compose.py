@@ -24,6 +24,7 @@ Make = Callable[..., Any]
 START, END = 0, 1  # EpisodeEvent.event
 _OUTCOMES: dict[bool | None, int] = {None: 0, True: 1, False: 2}  # EpisodeEvent.OUTCOME_*
 _CHUNK_TIMES = ("received", "assembled", "inference_start", "inference_end", "published")
+LONGEST_REASON = 300  # characters: a reason may quote what a stranger sent
 _TYPECODES = {"u1": "B", "f4": "f", "f8": "d"}
 
 
@@ -46,6 +47,12 @@ def _as_array(values: Array) -> array.array[Any]:
     filled = array.array(_TYPECODES[values.dtype.str[1:]])
     filled.frombytes(values.tobytes())
     return filled
+
+
+def clipped(reason: str, longest: int = LONGEST_REASON) -> str:
+    """A reason or message of at most ``longest`` characters; of a longer one beginning and end."""
+    half = longest // 2 - 3
+    return reason if len(reason) <= longest else f"{reason[:half]} ... {reason[-half:]}"
 
 
 def header(stamp_ns: int, frame_id: str = "", make: Make = messages.make) -> Any:
@@ -182,7 +189,7 @@ def hold_command(reason: str, stamp_ns: int, make: Make = messages.make) -> Any:
         messages.ARM_COMMAND,
         header=header(stamp_ns, "", make),
         mode=HOLD,
-        reason=reason,
+        reason=clipped(reason),
         chunk=0,
         step=0,
         values=np.zeros(0, np.float32),
@@ -229,6 +236,6 @@ def episode_event(
         source=source,
         start_id=start_id,
         outcome=_OUTCOMES[success] if event == END else 0,
-        reason=reason,
+        reason=clipped(reason),
         skills_json=json.dumps([[s.prompt, s.start, s.end] for s in skills]) if event == END else "",
     )

@@ -9,6 +9,7 @@ from typing import Any
 from world2act_core.embodiment import Embodiment
 from world2act_core.episodes import fields
 from world2act_core.runtime.chunks import OPEN_LOOP, ChunkScheduler, Command, Hold, Track
+from world2act_core.runtime.freshness import FUTURE_S
 from world2act_core.runtime.safety import SafetyFilter
 from world2act_core.runtime.turns import LockstepStates
 from world2act_core.types import ActionChunk
@@ -33,6 +34,7 @@ class Answer:
 
 
 AFTER_HOLD = "waiting for a chunk that answers an observation from after the hold"
+CLOCK_WENT_BACK = "the clock went back by {:.2f} s: waiting for a chunk that answers an observation from after that"
 AFTER_RESET = "the stop was reset: waiting for a chunk that answers an observation from after it"
 
 
@@ -188,7 +190,7 @@ class WallCommander(_Commander):
         since: float = -math.inf,
     ) -> None:
         super().__init__(embodiment, safety, ChunkScheduler(embodiment, max_age_s=max_age_s, mode=mode))
-        self._since = since
+        self._since, self._now = since, -math.inf
         safety.begin()
 
     def _started(self, episode_id: str, stamp: float) -> None:
@@ -210,6 +212,9 @@ class WallCommander(_Commander):
 
     def tick(self, now: float, monotonic: float) -> Answer:
         """The command of this control period; ``now`` is the arm's clock."""
+        if now < self._now - FUTURE_S:
+            self._clock_went_back(now)
+        self._now = now
         fault = self._safety.fault(now, monotonic)
         if fault:
             self._arrival = None  # what came in a gap is not executed after it, nor what was planned before
@@ -219,3 +224,10 @@ class WallCommander(_Commander):
             return Answer(now, Hold(fault))
         self._judge(now)
         return Answer(now, self._next(now, now, monotonic))
+
+    def _clock_went_back(self, now: float) -> None:
+        """Nothing from before may go on, and nothing may wait for the time that is now in the future."""
+        self._arrival, self._since = None, min(self._since, now)
+        self._safety.held()
+        if self._scheduler.episode_id:
+            self._scheduler.rebase(CLOCK_WENT_BACK.format(self._now - now), now)

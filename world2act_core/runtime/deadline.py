@@ -43,8 +43,15 @@ class DeadlineThread:
         self._thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
         self.error: Exception | None = None
         self.missed = 0
+        self.alive_at = time.monotonic()
+
+    @property
+    def going(self) -> bool:
+        """It has been started, and neither stopped nor ended by an error."""
+        return self._thread.is_alive() and not self._stop.is_set()
 
     def start(self) -> None:
+        self.alive_at = time.monotonic()
         self._thread.start()
 
     def stop(self) -> None:
@@ -57,8 +64,36 @@ class DeadlineThread:
         while not self._stop.wait(deadlines.remaining(time.monotonic())):
             if deadlines.reached(time.monotonic()):
                 self.missed = deadlines.missed
+                self.alive_at = time.monotonic()
                 try:
                     self._tick()
                 except Exception as error:  # noqa: BLE001  (kept for the owner, who ends the process)
                     self.error = error
                     return
+
+
+class Watchdog:
+    """Calls ``stalled``, once and from a thread of its own, when a loop's tick has not come back for ``seconds``.
+
+    It sleeps between looks and holds nothing, so what blocks the loop does not block it. A machine (or a debugger) that
+    stops the whole process stops the watchdog too, and is no stall.
+    """
+
+    def __init__(self, watched: DeadlineThread, seconds: float, stalled: Callable[[], None]) -> None:
+        self._watched, self._seconds, self._stalled = watched, seconds, stalled
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _run(self) -> None:
+        looks, pause_s = 0, self._seconds / 10
+        seen = self._watched.alive_at
+        while self._watched.going:
+            time.sleep(pause_s)
+            alive_at = self._watched.alive_at
+            looks = looks + 1 if alive_at == seen else 0
+            seen = alive_at
+            if looks >= 10 and self._watched.going:
+                self._stalled()
+                return

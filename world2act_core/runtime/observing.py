@@ -58,13 +58,16 @@ class ObservationBuffer:
         embodiment: names the streams, their topics and the allowed skew.
         cameras: whose images an observation must hold.
         max_age_s: a stream is stale when its newest sample is older, by header or by reception.
+        late_s: a sample that is stamped before its predecessor by less than this came too late and is left out; by
+            more, the clock began anew. In lockstep, where an episode may begin anew at any time, 0.
     """
 
-    def __init__(self, embodiment: Embodiment, cameras: Sequence[str], max_age_s: float) -> None:
+    def __init__(self, embodiment: Embodiment, cameras: Sequence[str], max_age_s: float, late_s: float = 0.0) -> None:
         unknown = [name for name in cameras if name not in embodiment.cameras]
         if unknown:
             raise ContractError(f"{embodiment.name} has no camera {unknown[0]!r}, only {', '.join(embodiment.cameras)}")
         self._embodiment, self._max_age_s = embodiment, max_age_s
+        self._late_ns = fields.seconds_to_ns(late_s)
         self._states = {name: Samples(name, stream.topic) for name, stream in embodiment.state.items()}
         self._images = {name: Samples(f"camera {name}", embodiment.cameras[name].topic) for name in cameras}
         self._received: dict[str, float] = {}
@@ -86,6 +89,8 @@ class ObservationBuffer:
 
     def _add(self, samples: Samples, stamp: int, value: Any, monotonic: float, depth: int) -> None:
         if samples.stamps and stamp < samples.stamps[-1]:
+            if samples.stamps[-1] - stamp < self._late_ns:
+                return  # out of order
             samples.clear()  # the clock began anew (a simulator was reset): what came before is another time
         samples.add(stamp, Sample(stamp, monotonic, value))
         del samples.stamps[:-depth], samples.values[:-depth]

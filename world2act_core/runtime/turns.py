@@ -8,6 +8,7 @@ from collections import deque
 from world2act_core.embodiment import Embodiment
 from world2act_core.errors import ContractError
 from world2act_core.runtime.chunks import ENSEMBLE, OPEN_LOOP, check_mode
+from world2act_core.runtime.freshness import FUTURE_S
 
 DELAYS = 5  # answers that are remembered to know how long the next one may take
 
@@ -82,6 +83,15 @@ class ChunkTurns:
                 self.due = stamp + self._step_s
         elif not self.wanted and step >= self._length - 1 - max(self._delays, default=0):
             self.due = stamp
+
+    def clock(self, now: float) -> None:
+        """The arm's clock says ``now``. What is due long after it was planned by a clock that has gone back since."""
+        if self.lockstep:
+            return
+        if self.due is not None and now + self._step_s + FUTURE_S < self.due < math.inf:
+            self.due = now
+        if now < self._sent_at < math.inf:
+            self._sent_at = now
 
     def hold_seen(self, stamp: float) -> None:
         """The arm was told to hold. Well after a chunk was sent that means it was not taken: think again."""

@@ -75,6 +75,15 @@ class ChunkScheduler:
         self._plan.clear()
         self._after, self._refusal = max(self._after, after), reason
 
+    def rebase(self, reason: str, now: float) -> None:
+        """The clock has gone back to ``now``: what was planned, executed and answered by the later time is void, and an
+        episode that began in it began now.
+        """
+        self._executed.clear()
+        self._start, self._stamp = min(self._start, now), min(self._stamp, now)
+        self._plan.clear()
+        self._after, self._refusal = now, reason
+
     def reject(self, reason: str, now: float) -> None:
         """The command that ``next(now)`` gave did not leave: it counts as not executed, and its plan is dropped."""
         if self._executed and self._executed[-1] == now:

@@ -11,6 +11,7 @@ from world2act_core.errors import ContractError
 from world2act_core.runtime.freshness import why_stale
 
 NEEDED = ("joint_positions", "eef_position", "eef_orientation")
+UNIT_TOLERANCE = 0.05  # of a quaternion's length; an all-zero one, "not known" to some drivers, is no orientation
 SPEED_WINDOW_S = 0.04  # a speed from two neighbouring samples of a fast driver would be mostly noise
 
 
@@ -57,7 +58,7 @@ class Measured:
         if not streams:
             return False  # another publisher on the same topic
         try:
-            rows = [fields.state_value(message, stream).tolist() for stream in streams]
+            rows = [_row(message, stream) for stream in streams]
         except ContractError as error:
             self._refused[topic] = str(error)
             raise
@@ -103,6 +104,14 @@ class Measured:
             if why:
                 return f"{_label(stream)}: {why}"
         return ""
+
+
+def _row(message: Any, stream: StateStream) -> list[float]:
+    """The stream's values; an orientation must be one, because steps are added to it and what comes out leaves."""
+    row: list[float] = fields.state_value(message, stream).tolist()
+    if stream.name == "eef_orientation" and abs((length := math.hypot(*row)) - 1.0) > UNIT_TOLERANCE:
+        raise ContractError(f"{_label(stream)}: the quaternion's length is {length:.3g}, not 1")
+    return row
 
 
 def _label(stream: StateStream) -> str:

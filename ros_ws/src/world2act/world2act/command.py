@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import sys
 import threading
 import time
@@ -37,12 +38,13 @@ from world2act.node import (
 )
 from world2act.outputs import OutputPublisher
 from world2act.topics import state_topics
+from world2act.transport import without_shared_memory
 from world2act_core.episodes import compose, fields
 from world2act_core.episodes.messages import ACTION_CHUNK_TOPIC, SKILL_PROMPT_TOPIC
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.chunks import MODES, OPEN_LOOP, Track
 from world2act_core.runtime.commander import Answer, Arrival, LockstepCommander, WallCommander
-from world2act_core.runtime.deadline import DeadlineThread
+from world2act_core.runtime.deadline import DeadlineThread, Watchdog
 from world2act_core.runtime.outputs import OutputConverter
 from world2act_core.runtime.priority import run_in_real_time
 from world2act_core.runtime.safety import SafetyFilter
@@ -51,6 +53,7 @@ from world2act_interfaces.msg import ActionChunk as ActionChunkMessage
 from world2act_interfaces.msg import ArmCommand, SkillPrompt
 
 SHORT_HOLD_S = 1.0
+STALLED_S = 5.0  # the arm's driver has been holding for long; who watches the processes must learn of it
 
 
 class CommandNode(World2ActNode):
@@ -128,6 +131,7 @@ class CommandNode(World2ActNode):
         if self._wall is not None:
             self._thread = DeadlineThread(self._embodiment.step_s, self._tick)
             self._thread.start()
+            Watchdog(self._thread, STALLED_S, self._stalled).start()
             self.every(0.5, self._watch)
 
     def _watch(self) -> None:
@@ -135,6 +139,11 @@ class CommandNode(World2ActNode):
         if self._thread is not None and self._thread.error is not None:
             self.report(ERROR, f"the command loop failed: {self._thread.error!r}")
             self.exit_code, self.done = 1, True
+
+    def _stalled(self) -> None:
+        """From the watchdog's own thread: whatever blocks the loop (a writer of DDS, say) may block the others too."""
+        print(f"command: no command left for {STALLED_S:g} s, the loop is blocked: ending", file=sys.stderr, flush=True)
+        os._exit(1)
 
     def deactivate(self) -> None:
         if self._thread is not None:
@@ -175,16 +184,22 @@ class CommandNode(World2ActNode):
 
     def _on_prompt(self, prompt: SkillPrompt) -> None:
         with self._lock:
+            if self._commander is None:
+                return  # deactivated meanwhile
             self._commander.on_prompt(prompt.episode_id, prompt.skill, fields.stamp_s(prompt.header.stamp))
         self._poll()
 
     def _on_chunk(self, message: ActionChunkMessage) -> None:
         with self._lock:
+            if self._commander is None:
+                return
             self._commander.on_chunk(arrival(message))
         self._poll()
 
     def _on_state(self, topic: str, message: Any) -> None:
         with self._lock:
+            if self._commander is None:
+                return
             if self._commander.on_state(topic, message, time.monotonic()):
                 self._state_stamp = message.header.stamp
         self._poll()
@@ -229,6 +244,7 @@ class CommandNode(World2ActNode):
 
     def _say(self, state: str, reason: str) -> None:
         """``~/status``, when it is news: ``state`` is tracking, holding, stopped or inactive."""
+        reason = compose.clipped(reason)
         said = (state, without_numbers(reason))
         if said == self._told:
             return
@@ -255,4 +271,5 @@ def arrival(message: ActionChunkMessage) -> Arrival:
 
 
 def main() -> None:
+    without_shared_memory()
     sys.exit(run_node(CommandNode))

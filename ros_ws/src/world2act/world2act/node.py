@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import importlib
 import re
+import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 from std_srvs.srv import Trigger
 
@@ -47,6 +50,10 @@ LATCHED = _qos(reliable=True, depth=1, latched=True)  # late joiners get the cur
 RECORD = _qos(reliable=True, depth=1000)  # a recorder must not drop what a reader could skip
 RECORD_SENSOR = _qos(reliable=False, depth=1000)
 
+WIND_UP_S = 3.0  # how long a node that ends may still say and hear what belongs to its work
+LONGEST_MESSAGE = 3000  # characters: a traceback, but not the megabyte that a stranger sent
+FAILURES_IN_A_ROW = 100  # of the main loop; more is no message's fault
+
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 
@@ -69,8 +76,9 @@ class World2ActNode(LifecycleNode):
     """A lifecycle node whose subclass fills in ``configure``, ``activate``, ``deactivate`` and ``cleanup``.
 
     Subscriptions made with ``listen`` and timers made with ``every`` live while the node is active. A World2ActError in
-    a callback is logged and shown in the diagnostics; it never becomes a guessed value. ``~/ready`` says whether the
-    node is active and connected, so that nothing begins while a first message could still be lost.
+    a callback is logged and shown in the diagnostics; it never becomes a guessed value. Any other error costs the
+    message that caused it, and its traceback is logged. ``~/ready`` says whether the node is active and connected,
+    so that nothing begins while a first message could still be lost.
 
     Attributes:
         exit_code: what the process ends with.
@@ -98,6 +106,15 @@ class World2ActNode(LifecycleNode):
     def activate(self) -> None:
         """Begin to work; make subscriptions here."""
 
+    def wind_up(self) -> bool:
+        """Say and hear, while it is still possible, what belongs to the work that ends: before the node is deactivated,
+        and at SIGINT and SIGTERM.
+
+        Returns:
+            True once nothing is left. Until then it is called again, for at most ``WIND_UP_S``.
+        """
+        return True
+
     def deactivate(self) -> None:
         """Stop working."""
 
@@ -105,8 +122,8 @@ class World2ActNode(LifecycleNode):
         """Free what ``configure`` opened; also called at the end of the process, when nothing can be published."""
 
     def spin_once(self, executor: Executor) -> None:
-        """One turn of the process's main loop."""
-        executor.spin_once(timeout_sec=0.5)
+        """One turn of the process's main loop; a signal is noticed after it."""
+        executor.spin_once(timeout_sec=0.2)
 
     # --- parameters ------------------------------------------------------------------------------------------------
     def parameter(self, name: str, default: Any, description: str, low: float = 0.0, high: float = 0.0) -> Any:
@@ -139,9 +156,12 @@ class World2ActNode(LifecycleNode):
             if self.context.ok():
                 raise
 
-    def listen(self, kind: Any, topic: str, callback: Callable[[Any], None], qos: QoSProfile) -> None:
+    def listen(
+        self, kind: Any, topic: str, callback: Callable[[Any], None], qos: QoSProfile, group: Any | None = None
+    ) -> None:
         """Subscribe while the node is active; somebody must publish there before the node is ready."""
-        self._listening.append((self.create_subscription(kind, topic, self._guard(callback), qos), True))
+        made = self.create_subscription(kind, topic, self._guard(callback), qos, callback_group=group)
+        self._listening.append((made, True))
 
     def listen_raw(self, kind: Any, topic: str, callback: Callable[..., None], qos: QoSProfile, needed: bool) -> None:
         """Subscribe to serialised messages with their information; ``needed``: the node is not ready without them."""
@@ -194,6 +214,7 @@ class World2ActNode(LifecycleNode):
     # --- health ----------------------------------------------------------------------------------------------------
     def report(self, level: bytes, message: str, **values: Any) -> None:
         """Say how the node is: in the diagnostics, and in the log when there is a new reason to worry."""
+        message = compose.clipped(message, LONGEST_MESSAGE)
         said = (level, without_numbers(message))
         if said != self._said:
             if level == ERROR:  # two call sites: rclpy's logger forbids one that changes its severity
@@ -225,6 +246,7 @@ class World2ActNode(LifecycleNode):
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._wind_up_in_callback()
         self._quiet()
         super().on_deactivate(state)
         return self._transition(self.deactivate, "inactive")
@@ -233,11 +255,19 @@ class World2ActNode(LifecycleNode):
         return self._transition(self.cleanup, "not configured")
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        if state.label == "active":
+            self._wind_up_in_callback()
         self._quiet()
         if state.label == "active":
             self._transition(self.deactivate, "inactive")
         self.done = True
         return self._transition(self.cleanup, "shut down")
+
+    def _wind_up_in_callback(self) -> None:
+        """With one thread nothing else can happen during a callback, so there is nothing to wait for."""
+        several = isinstance(self.executor, MultiThreadedExecutor)
+        for _ in until_wound_up(self, WIND_UP_S if several else 0.0):
+            time.sleep(0.02)
 
     def _quiet(self) -> None:
         self.active = False
@@ -266,35 +296,78 @@ class World2ActNode(LifecycleNode):
         return self.trigger_configure() == success and self.trigger_activate() == success
 
 
-def run_node(node_class: Callable[[], World2ActNode], executor_class: type[Executor] | None = None) -> int:
+def until_wound_up(node: World2ActNode, seconds: float) -> Iterator[None]:
+    """Yields as long as the node still has something to say or hear, for at most so long."""
+    deadline = time.monotonic() + seconds
+    while not node.wind_up() and time.monotonic() < deadline:
+        yield
+
+
+class _Signals:
+    """SIGINT and SIGTERM end a node in order. rclpy's own handlers would end ROS at once, and with it whatever was on
+    its way: the END of an episode, say.
+    """
+
+    def __init__(self) -> None:
+        self.node: World2ActNode | None = None  # as soon as it runs
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.node is None:
+            raise KeyboardInterrupt  # configuring may take minutes, and nothing is lost by giving it up
+        self.node.done = True
+
+
+def run_node(node_class: Callable[[], World2ActNode], executor_class: Callable[[], Executor] | None = None) -> int:
     """The main function of every node: until it is done, is shut down or gets SIGINT or SIGTERM."""
-    rclpy.init()
+    signals = _Signals()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = node_class()
     except World2ActError as error:
         print(error, file=sys.stderr)
         rclpy.try_shutdown()
         return 1
+    except KeyboardInterrupt:
+        rclpy.try_shutdown()
+        return 0
     executor = (executor_class or SingleThreadedExecutor)()
     executor.add_node(node)
     try:
         if not node.autostart():
             node.exit_code, node.done = 1, True
-        while not node.done:
-            node.spin_once(executor)
+        signals.node = node
+        _spin(node, executor)
     except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except RCLError:
-        if rclpy.ok():  # else a signal ended the context while the executor was setting up its next wait
-            raise
+        signals.node = node
     finally:
         _end(node, executor)
     return node.exit_code
 
 
+def _spin(node: World2ActNode, executor: Executor) -> None:
+    """The main loop. A message that nobody thought of must not end a node: it costs itself and a traceback."""
+    failures = 0
+    while not node.done:
+        try:
+            node.spin_once(executor)
+            failures = 0
+        except ExternalShutdownException:
+            raise
+        except Exception:
+            failures += 1
+            if failures > FAILURES_IN_A_ROW or not node.context.ok():
+                raise
+            node.report(ERROR, f"a message or timer was given up: {traceback.format_exc()}")
+
+
 def _end(node: World2ActNode, executor: Executor) -> None:
     """Free what the node holds, whatever state it is in; the context may be gone already."""
     try:
+        if node.active and node.context.ok():
+            for _ in until_wound_up(node, WIND_UP_S):
+                node.spin_once(executor)
         if node.active:
             node._quiet()
             node.deactivate()

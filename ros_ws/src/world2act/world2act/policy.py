@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import sys
 import time
+from collections import Counter
 from typing import Any
 
 from sensor_msgs.msg import Image
@@ -57,6 +58,7 @@ class PolicyNode(World2ActNode):
         self._sequence, self._due_since, self._retry_at = 0, 0.0, 0.0
         self._last: ActionChunkMessage | None = None
         self._opened = False
+        self._images: Counter[str] = Counter()  # received, by camera
 
     def configure(self) -> None:
         self._policy = open_policy(self._address, self._embodiment)
@@ -71,7 +73,8 @@ class PolicyNode(World2ActNode):
     def activate(self) -> None:
         # In lockstep the arm waits for the policy, so the age of a message says nothing until the arm repeats itself.
         age = self._max_age_s if not self._lockstep else max(self._max_age_s, 2.0)
-        self._buffer = ObservationBuffer(self._embodiment, self._policy.cameras, age)
+        late_s = 0.0 if self._lockstep else age
+        self._buffer = ObservationBuffer(self._embodiment, self._policy.cameras, age, late_s)
         self._turns = ChunkTurns(self._embodiment, self._lockstep, self._mode)
         self.listen(SkillPrompt, SKILL_PROMPT_TOPIC, self._on_prompt, LATCHED)
         for topic, kind in state_topics(self._embodiment).items():
@@ -105,6 +108,7 @@ class PolicyNode(World2ActNode):
 
     def _on_image(self, camera: str, message: Image) -> None:
         self._buffer.add_image(camera, message, time.monotonic())
+        self._images[camera] += 1
         self._answer()
 
     def _on_command(self, command: ArmCommand) -> None:
@@ -117,14 +121,15 @@ class PolicyNode(World2ActNode):
     def _on_timer(self) -> None:
         missing = self._answer()
         if missing is not None and missing.fault and time.monotonic() - self._due_since > PATIENCE_S:
-            self.report(WARN, f"no chunk: {missing.reason}")
+            self.report(WARN, f"no chunk: {missing.reason}", **self._counts())
 
     def _answer(self) -> Incomplete | None:
         """Publish the chunk that is due; returns what is missing, or None if nothing is."""
-        monotonic = time.monotonic()
+        monotonic, now = time.monotonic(), None if self._lockstep else self.seconds_now()
+        if now is not None:
+            self._turns.clock(now)
         if not self._prompt.skill or not self._turns.wanted or monotonic < self._retry_at:
             return None
-        now = None if self._lockstep else self.seconds_now()
         picked = self._buffer.pick(monotonic, now, self._turns.due, exact=self._lockstep)
         if isinstance(picked, Incomplete):
             return picked
@@ -132,12 +137,17 @@ class PolicyNode(World2ActNode):
         began = self._now_ns()
         try:
             chunk = self._policy.act(picked.observation, self._prompt.skill)
-        except World2ActError as error:
+        except Exception as error:
             self._retry_at = time.monotonic() + PATIENCE_S
+            if not isinstance(error, World2ActError):
+                raise  # the main loop says it, traceback included
             self.report(ERROR, f"no chunk: {error}")
             return None
         self._publish(chunk, self._stamps(picked, assembled, began))
         return None
+
+    def _counts(self) -> dict[str, int]:
+        return {f"{camera}_images": count for camera, count in self._images.items()}
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
@@ -172,7 +182,7 @@ class PolicyNode(World2ActNode):
         took_ms = (stamps.inference_end - stamps.inference_start) / 1e6
         oldest = min((stamp for stamp, _ in stamps.images.values()), default=stamps.observation)
         values = {} if self._lockstep else {"image_age_ms": f"{(stamps.inference_start - oldest) / 1e6:.1f}"}
-        values |= {f"{part}_ms": f"{1000 * seconds:.1f}" for part, seconds in chunk.timing.items()}
+        values |= {f"{part}_ms": f"{1000 * seconds:.1f}" for part, seconds in chunk.timing.items()} | self._counts()
         self.report(OK, "acting", chunk=self._sequence, inference_ms=f"{took_ms:.1f}", **values)
 
 

@@ -14,10 +14,14 @@ import sys
 import time
 from typing import Any
 
+from rclpy.serialization import deserialize_message
+
 from world2act.node import ERROR, OK, RECORD, RECORD_SENSOR, World2ActNode, message_class, run_node
 from world2act.topics import recorded_topics, state_topics
+from world2act_core.episodes.messages import EPISODE_EVENT_TOPIC
 from world2act_core.episodes.writer import BagWriter, require_space
 from world2act_core.errors import World2ActError
+from world2act_interfaces.msg import EpisodeEvent
 
 REORDER_S = 0.3  # a topic may lag this much behind the others
 
@@ -38,6 +42,8 @@ class RecorderNode(World2ActNode):
         self._writer: BagWriter | None = None
         self._heap: list[tuple[int, int, float, str, str, bytes]] = []
         self._count, self._last_ns = 0, 0
+        self._begun: set[str] = set()  # episodes without an END
+        self._ending_since = 0.0
 
     def activate(self) -> None:
         if not self._folder:
@@ -54,7 +60,18 @@ class RecorderNode(World2ActNode):
             self.listen_raw(message_class(kind), topic, callback, qos, needed=topic not in optional)
         self.every(0.1, self._write_settled)
 
+    def wind_up(self) -> bool:
+        """What has been published is still to be read, and Ctrl-C reaches whoever marks the episodes as well: the END
+        that it then sends belongs into the bag.
+        """
+        self._ending_since = self._ending_since or time.monotonic()
+        if time.monotonic() - self._ending_since < REORDER_S:
+            return False
+        return not self._begun or not self.count_publishers(EPISODE_EVENT_TOPIC)
+
     def deactivate(self) -> None:
+        self._begun.clear()
+        self._ending_since = 0.0
         self.cleanup()
 
     def cleanup(self) -> None:
@@ -69,6 +86,14 @@ class RecorderNode(World2ActNode):
         self._count += 1
         source_ns = int(info["source_timestamp"])
         heapq.heappush(self._heap, (source_ns, self._count, time.monotonic(), topic, kind, bytes(data)))
+        if topic == EPISODE_EVENT_TOPIC:
+            self._note(deserialize_message(data, EpisodeEvent))
+
+    def _note(self, event: EpisodeEvent) -> None:
+        if event.event == EpisodeEvent.START:
+            self._begun.add(event.episode_id)
+        elif event.event == EpisodeEvent.END:
+            self._begun.discard(event.episode_id)
 
     def _write_settled(self) -> None:
         if self._writer is None:
@@ -94,6 +119,7 @@ class RecorderNode(World2ActNode):
         self._writer, self.exit_code = None, 1
         self._quiet()
         self._heap.clear()
+        self._begun.clear()
         self.report(ERROR, why)
 
     def _write(self, writer: BagWriter, until: float) -> None:

@@ -69,6 +69,11 @@ class SimArmNode(World2ActNode):
         self.listen(SkillPrompt, SKILL_PROMPT_TOPIC, self._on_prompt, LATCHED)
         self.every(0.2, self._repeat)
 
+    def wind_up(self) -> bool:
+        if self._progress is not None:
+            self._end("cancelled")
+        return True
+
     def deactivate(self) -> None:
         self._progress = None
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.duration import Duration
 from rclpy.executors import MultiThreadedExecutor
 from std_srvs.srv import Trigger
 
@@ -30,6 +31,10 @@ from world2act_interfaces.srv import ResetArm
 OUTCOMES = {"success": RunTask.Result.SUCCEEDED, "time limit": RunTask.Result.TIME_LIMIT,
             "cancelled": RunTask.Result.CANCELLED}  # fmt: skip
 READY_WITHIN_S = 60.0
+HEARD_WITHIN_S = 1.0  # an END is known to have arrived, unless a reader is gone
+# A goal and a deactivation each occupy one while they wait, and what they wait for needs another: not by the machine's
+# number of processors.
+THREADS = 4
 VERDICT_WITHIN_S = 10.0  # the arm's START after a reset, its END after it was told to stop
 
 
@@ -97,12 +102,13 @@ class SkillPrompterNode(World2ActNode):
 
     def activate(self) -> None:
         if self._has_simulator:
-            self.listen(EpisodeEvent, EPISODE_EVENT_TOPIC, self._on_event, EVENT)
-        self.listen(ArmCommand, self._embodiment.action.topic, self._on_command, RECORD)
+            self.listen(EpisodeEvent, EPISODE_EVENT_TOPIC, self._on_event, EVENT, self._group)
+        self.listen(ArmCommand, self._embodiment.action.topic, self._on_command, RECORD, self._group)
 
-    def deactivate(self) -> None:
-        if self._task is not None:
-            self._request_stop("skill_prompter was deactivated")
+    def wind_up(self) -> bool:
+        """A task is stopped and its END is out before the node falls silent: else the arm would go on without it."""
+        self._request_stop("skill_prompter was deactivated")
+        return self._task is None
 
     # --- requests --------------------------------------------------------------------------------------------------
     def _on_goal_request(self, _: RunTask.Goal) -> GoalResponse:
@@ -147,7 +153,7 @@ class SkillPrompterNode(World2ActNode):
             return
         if event.event == EpisodeEvent.START:
             task.start = event
-        else:
+        elif event.event == EpisodeEvent.END:
             task.end = event
         task.changed.set()
 
@@ -165,8 +171,9 @@ class SkillPrompterNode(World2ActNode):
     # --- a task ----------------------------------------------------------------------------------------------------
     def _run(self, request: RunTask.Goal, goal: Any | None) -> RunTask.Result:
         with self._lock:
-            if self._task is not None:
-                return RunTask.Result(outcome=RunTask.Result.FAULT, reason="another task is running")
+            if self._task is not None or not self.active:
+                why = "another task is running" if self._task else "skill_prompter is not active"
+                return RunTask.Result(outcome=RunTask.Result.FAULT, reason=why)
             self._task = _Task(request, request.episode_id or uuid.uuid4().hex)
         task = self._task
         try:
@@ -288,15 +295,24 @@ class SkillPrompterNode(World2ActNode):
                 raise World2ActError(f"{reason}; and the arm did not confirm its end within {VERDICT_WITHIN_S:g} s")
             reason = reason or task.end.reason
             end = fields.stamp_s(task.end.header.stamp)
-            steps = max((skill[2] for skill in json.loads(task.end.skills_json)), default=0)  # the arm counts itself
+            steps = counted_steps(task.end.skills_json)
         else:
             now = self.get_clock().now().nanoseconds
             end, steps = fields.ns_to_seconds(now), task.tracked
             event = compose.episode_event(compose.END, now, reason=reason, make=make, **self._about(task, instruction))
             self.publish(self._events, event)
+            self._events.wait_for_all_acked(Duration(seconds=HEARD_WITHIN_S))
         outcome = OUTCOMES.get(reason, RunTask.Result.FAULT)
         return RunTask.Result(outcome=outcome, reason=reason, duration_s=end - task.start_stamp, steps=steps)
 
 
+def counted_steps(skills_json: str) -> int:
+    """How many steps a simulated arm itself counted, by the skills of its END."""
+    try:
+        return max((int(end) for _, _, end in json.loads(skills_json)), default=0)
+    except (ValueError, TypeError) as error:
+        raise World2ActError(f"the arm's END has skills {skills_json[:80]!r}, which cannot be read") from error
+
+
 def main() -> None:
-    sys.exit(run_node(SkillPrompterNode, MultiThreadedExecutor))
+    sys.exit(run_node(SkillPrompterNode, lambda: MultiThreadedExecutor(THREADS)))
