@@ -25,13 +25,34 @@ def nodes(name: str, **values: str) -> dict[str, NodeSpec]:
     return {node.name: node for node in describe(name).build({**needed, **values}).nodes}
 
 
-def test_sim_arm_has_its_four_processes() -> None:
-    assert list(nodes("sim_arm")) == ["sim_arm", "skill_prompter", "policy", "command"]
+def test_sim_arm_has_its_processes() -> None:
+    assert list(nodes("sim_arm")) == ["sim_arm", "skill_prompter", "policy", "command", "supervisor"]
+
+
+def test_a_supervisor_brings_the_others_up_from_the_arm_to_who_takes_tasks() -> None:
+    found = nodes("real_arm", robot="emulator", cameras="agentview,wrist", record="bags/x")
+    order = ["arm_emulator", "agentview_camera", "wrist_camera", "recorder", "command", "policy", "skill_prompter"]
+    assert found["supervisor"].parameters["nodes"] == order and found["supervisor"].essential
+    assert not any(node.parameters["autostart"] for name, node in found.items() if name != "supervisor")
+
+
+@pytest.mark.parametrize(("values", "own"), [({"supervisor": "false"}, True), ({"autostart": "false"}, False)])
+def test_without_a_supervisor_each_node_comes_up_by_itself_or_waits(values: dict[str, str], own: bool) -> None:
+    found = nodes("real_arm", robot="emulator", **values)
+    assert "supervisor" not in found and {node.parameters["autostart"] for node in found.values()} == {own}
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_only_lifecycle_nodes_are_supervised(graph: str) -> None:
+    found = nodes(graph, **({"starts": "libero_goal/8/i0"} if graph == "sim_arm" else {}))
+    supervised = found["supervisor"].parameters["nodes"]
+    assert isinstance(supervised, list)
+    assert {*supervised, "supervisor"} == {name for name, node in found.items() if node.lifecycle}
 
 
 def test_real_arm_is_the_same_without_the_simulator_and_with_cameras() -> None:
     real = nodes("real_arm", cameras="agentview=usb:/dev/video0,wrist=realsense:0123")
-    assert list(real) == ["skill_prompter", "policy", "command", "agentview_camera", "wrist_camera"]
+    assert list(real) == ["skill_prompter", "policy", "command", "agentview_camera", "wrist_camera", "supervisor"]
     assert real["wrist_camera"].parameters["source"] == "realsense"
     assert real["wrist_camera"].parameters["device"] == "0123"
     assert real["command"].parameters["clock"] == "wall"
@@ -45,7 +66,9 @@ def test_the_robots_come_with_their_contracts() -> None:
 
 def test_the_emulator_stands_beside_the_brain_and_is_waited_for() -> None:
     found = nodes("real_arm", robot="emulator", embodiment="ur5e", cameras="agentview")
+    supervisor = found.pop("supervisor")
     assert list(found) == ["arm_emulator", "skill_prompter", "policy", "command", "agentview_camera"]
+    assert supervisor.parameters["nodes"] == ["arm_emulator", "agentview_camera", "command", "policy", "skill_prompter"]
     assert found["arm_emulator"].essential and found["agentview_camera"].executable == "emulator_camera"
     assert {node.parameters["robot"] for node in found.values()} == {"ur5e"}
     waited = found["skill_prompter"].parameters["wait_for"]
@@ -112,7 +135,7 @@ def test_a_robot_that_means_nothing_is_refused(values: dict[str, str], says: str
 CHANGES = {
     "namespace": "left", "policy": "replay:other", "record": "bags/x", "autostart": "false", "robot": "franka_fr3",
     "task": "libero_goal/3", "cameras": "agentview", "realtime": "true", "starts": "libero_goal/8/i1", "source": "base",
-    "time_limit_s": "5", "use_sim_time": "true", "dry_run": "true",
+    "time_limit_s": "5", "use_sim_time": "true", "dry_run": "true", "supervisor": "false",
 }  # fmt: skip
 REAL = {
     **CHANGES, "robot": "ur", "embodiment": "ur5e", "robot_ip": "10.0.0.2", "cameras": "agentview=usb:0",
@@ -195,7 +218,7 @@ def test_a_camera_may_be_a_bag_or_somebody_else_s() -> None:
 
 def test_teleoperation_is_logged_without_a_policy() -> None:
     found = nodes("record", robot="ur", cameras="agentview=usb:0,wrist=realsense:1")
-    assert list(found) == ["skill_prompter", "agentview_camera", "wrist_camera", "recorder"]
+    assert list(found) == ["skill_prompter", "agentview_camera", "wrist_camera", "recorder", "supervisor"]
     assert found["recorder"].parameters["optional_topics"] == ["action_chunk"], "no policy speaks there"
     assert found["skill_prompter"].parameters["source"] == "teleoperation"
     assert found["skill_prompter"].parameters["wait_for"] == ["agentview_camera", "wrist_camera", "recorder"]

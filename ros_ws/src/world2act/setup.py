@@ -15,6 +15,7 @@ NODES = (
     "sim_arm",
     "skill_prompter",
     "status",
+    "supervisor",
 )
 SHARED = ("launch.py", "yaml", "xml", "foxglove.json")
 

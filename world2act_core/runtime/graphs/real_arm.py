@@ -9,7 +9,16 @@ from pathlib import Path
 from world2act_core.embodiment import Embodiment, load_embodiment, shipped_embodiments
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.chunks import MODES, OPEN_LOOP, check_mode
-from world2act_core.runtime.graphs.common import CAMERAS_HELP, COMMON, brain, camera_nodes, flag, recorder, seconds
+from world2act_core.runtime.graphs.common import (
+    CAMERAS_HELP,
+    COMMON,
+    brain,
+    camera_nodes,
+    flag,
+    recorder,
+    seconds,
+    supervised,
+)
 from world2act_core.runtime.graphs.description import Argument, GraphDescription, Include, NodeSpec, Value
 from world2act_core.runtime.graphs.sim_arm import SIM_ARM, sim_arm_nodes
 
@@ -130,4 +139,4 @@ def _on_libero(values: Mapping[str, str], contract: str) -> list[NodeSpec | Incl
     return sim_arm_nodes({**known, **shared, "robot": contract, "task": values["task"] or SIM_TASK})
 
 
-REAL_ARM = GraphDescription("real_arm", "the same nodes on a robot", ARGUMENTS, real_arm_nodes)
+REAL_ARM = GraphDescription("real_arm", "the same nodes on a robot", ARGUMENTS, supervised(real_arm_nodes))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.errors import World2ActError
-from world2act_core.runtime.graphs.common import COMMON, brain, flag, names, recorder
+from world2act_core.runtime.graphs.common import COMMON, brain, flag, names, recorder, supervised
 from world2act_core.runtime.graphs.description import Argument, GraphDescription, Include, NodeSpec, Value
 
 ARGUMENTS = (
@@ -70,4 +70,4 @@ def sim_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
     return nodes
 
 
-SIM_ARM = GraphDescription("sim_arm", "the simulated arm and what drives it", ARGUMENTS, sim_arm_nodes)
+SIM_ARM = GraphDescription("sim_arm", "the simulated arm and what drives it", ARGUMENTS, supervised(sim_arm_nodes))

@@ -48,7 +48,7 @@ class ArmEmulatorNode(World2ActNode):
         topics = state_topics(self._embodiment)
         self._types = topics
         self._states = {topic: self.speak(message_class(kind), topic, STATE) for topic, kind in topics.items()}
-        self.create_service(Trigger, "~/violations", self._on_violations)
+        self.until_cleanup(self.create_service(Trigger, "~/violations", self._on_violations))
 
     def activate(self) -> None:
         output = self._embodiment.output

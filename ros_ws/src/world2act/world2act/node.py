@@ -13,11 +13,14 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.client import Client
+from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
+from rclpy.service import Service
 from rclpy.subscription import Subscription
+from rclpy.timer import Timer
 from std_srvs.srv import Trigger
 
 from world2act_core.embodiment import Embodiment, load_embodiment
@@ -83,6 +86,9 @@ class World2ActNode(LifecycleNode):
         self._listening: list[tuple[Any, bool]] = []
         self._speaking: list[Any] = []
         self._ticking: list[Any] = []
+        self._opened: list[Any] = []
+        self._discarded: list[Any] = []
+        self._quieted = True
         self._said: tuple[bytes, str] = (OK, "")
         self._status: tuple[bytes, str] = (OK, "not configured")
         self._status_values: dict[str, Any] = {}
@@ -153,6 +159,11 @@ class World2ActNode(LifecycleNode):
 
         self._listening.append((self.create_subscription(kind, topic, callback, qos, raw=True), needed))
 
+    def until_cleanup(self, entity: Any) -> Any:
+        """Have a service, client or action server that ``configure`` made destroyed when the node is cleaned up."""
+        self._opened.append(entity)
+        return entity
+
     def not_ready(self) -> str:
         """Why a task must not begin yet, or ""."""
         if not self.active:
@@ -180,6 +191,8 @@ class World2ActNode(LifecycleNode):
 
     def _guard(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
         def guarded(message: Any) -> None:
+            if self._quieted:
+                return
             try:
                 callback(message)
             except World2ActError as error:
@@ -192,10 +205,10 @@ class World2ActNode(LifecycleNode):
         return self.get_clock().now().nanoseconds / 1e9
 
     # --- health ----------------------------------------------------------------------------------------------------
-    def report(self, level: bytes, message: str, **values: Any) -> None:
+    def report(self, level: bytes, message: str, log: bool = True, **values: Any) -> None:
         """Say how the node is: in the diagnostics, and in the log when there is a new reason to worry."""
         said = (level, without_numbers(message))
-        if said != self._said:
+        if log and said != self._said:
             if level == ERROR:  # two call sites: rclpy's logger forbids one that changes its severity
                 self.get_logger().error(message)
             elif level == WARN:
@@ -216,9 +229,13 @@ class World2ActNode(LifecycleNode):
 
     # --- lifecycle -------------------------------------------------------------------------------------------------
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition(self.configure, "configured")
+        result = self._transition(self.configure, "configured")
+        if result != TransitionCallbackReturn.SUCCESS:
+            self._close()
+        return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._quieted = False
         super().on_activate(state)  # enables the lifecycle publishers
         result = self._transition(self.activate, "active")
         self.active = result == TransitionCallbackReturn.SUCCESS
@@ -230,7 +247,9 @@ class World2ActNode(LifecycleNode):
         return self._transition(self.deactivate, "inactive")
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition(self.cleanup, "not configured")
+        result = self._transition(self.cleanup, "not configured")
+        self._close()
+        return result
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._quiet()
@@ -240,20 +259,50 @@ class World2ActNode(LifecycleNode):
         return self._transition(self.cleanup, "shut down")
 
     def _quiet(self) -> None:
-        self.active = False
+        self.active, self._quieted = False, True
         while self._listening:
-            self.destroy_subscription(self._listening.pop()[0])
+            self._discard(self._listening.pop()[0])
         while self._ticking:
-            self.destroy_timer(self._ticking.pop())
+            self._discard(self._ticking.pop())
+
+    def _close(self) -> None:
+        """Undo what ``configure`` made: it may be called again."""
+        for entities in (self._speaking, self._opened):
+            while entities:
+                self._discard(entities.pop())
+
+    def _discard(self, entity: Any) -> None:
+        """Destroy it now, or, where callbacks run beside the main loop that may be waiting for it, in that loop."""
+        self._discarded.append(entity)
+        if not isinstance(self.executor, MultiThreadedExecutor):
+            self.destroy_discarded()
+
+    def destroy_discarded(self) -> None:
+        """Called by the main loop between two turns."""
+        while self._discarded:
+            entity = self._discarded.pop()
+            destroy = next((f for kind, f in self._destroyers() if isinstance(entity, kind)), None)
+            entity.destroy() if destroy is None else destroy(entity)
+
+    def _destroyers(self) -> list[tuple[type, Callable[[Any], Any]]]:
+        return [
+            (LifecyclePublisher, self.destroy_lifecycle_publisher),
+            (Subscription, self.destroy_subscription),
+            (Timer, self.destroy_timer),
+            (Client, self.destroy_client),
+            (Service, self.destroy_service),
+        ]
 
     def _transition(self, work: Callable[[], None], now: str) -> TransitionCallbackReturn:
         try:
             work()
         except World2ActError as error:
             self.report(ERROR, str(error))
+            self._publish_diagnostics()  # whoever asked for the transition is told no more than that it failed
             return TransitionCallbackReturn.FAILURE
         except Exception:  # noqa: BLE001  (rclpy would swallow it without a word)
             self.report(ERROR, traceback.format_exc())
+            self._publish_diagnostics()
             return TransitionCallbackReturn.ERROR
         self.report(OK, now)
         return TransitionCallbackReturn.SUCCESS
@@ -282,6 +331,7 @@ def run_node(node_class: Callable[[], World2ActNode], executor_class: type[Execu
             node.exit_code, node.done = 1, True
         while not node.done:
             node.spin_once(executor)
+            node.destroy_discarded()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except RCLError:

@@ -62,7 +62,7 @@ class SimArmNode(World2ActNode):
         for name in self._cameras:
             topic = self._embodiment.cameras[name].topic
             self._outputs[topic] = self.speak(Image, topic, IMAGE)
-        self._service = self.create_service(ResetArm, "reset_arm", self._on_reset)
+        self.until_cleanup(self.create_service(ResetArm, "reset_arm", self._on_reset))
 
     def activate(self) -> None:
         self.listen(ArmCommand, self._embodiment.action.topic, self._on_command, COMMAND)

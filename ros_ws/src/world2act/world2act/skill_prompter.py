@@ -17,6 +17,7 @@ from typing import Any
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import MultiThreadedExecutor
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import Trigger
 
 from world2act.node import EVENT, LATCHED, OK, RECORD, World2ActNode, make, run_node
@@ -73,19 +74,19 @@ class SkillPrompterNode(World2ActNode):
         self._lock = threading.Lock()
 
     def configure(self) -> None:
-        group = self._group
+        group, keep = self._group, self.until_cleanup
         self._prompts = self.speak(SkillPrompt, SKILL_PROMPT_TOPIC, LATCHED)
         if self._has_simulator:
-            self._reset_arm = self.create_client(ResetArm, "reset_arm", callback_group=group)
+            self._reset_arm = keep(self.create_client(ResetArm, "reset_arm", callback_group=group))
         else:
             self._events = self.speak(EpisodeEvent, EPISODE_EVENT_TOPIC, EVENT)
         # After reset_arm: endpoints are announced in order, so a node that answers these has found that client too.
         self._ready = {
-            name: self.create_client(Trigger, f"{name}/ready", callback_group=group) for name in self._wait_for
+            name: keep(self.create_client(Trigger, f"{name}/ready", callback_group=group)) for name in self._wait_for
         }
-        self.create_service(Trigger, "~/stop", self._on_stop, callback_group=group)
-        self.create_service(Trigger, "~/start", self._on_start, callback_group=group)
-        self._server = ActionServer(
+        keep(self.create_service(Trigger, "~/stop", self._on_stop, callback_group=group))
+        keep(self.create_service(Trigger, "~/start", self._on_start, callback_group=group))
+        server = ActionServer(
             self,
             RunTask,
             "run_task",
@@ -94,15 +95,20 @@ class SkillPrompterNode(World2ActNode):
             cancel_callback=lambda _: CancelResponse.ACCEPT,
             callback_group=group,
         )
+        keep(server)
 
     def activate(self) -> None:
         if self._has_simulator:
             self.listen(EpisodeEvent, EPISODE_EVENT_TOPIC, self._on_event, EVENT)
         self.listen(ArmCommand, self._embodiment.action.topic, self._on_command, RECORD)
 
-    def deactivate(self) -> None:
-        if self._task is not None:
-            self._request_stop("skill_prompter was deactivated")
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """The task in progress ends first, so that its END is heard: publishers fall silent afterwards."""
+        self._request_stop("skill_prompter was deactivated")
+        deadline = time.monotonic() + 2 * VERDICT_WITHIN_S
+        while self._task is not None and time.monotonic() < deadline and self.context.ok():
+            time.sleep(0.02)
+        return super().on_deactivate(state)
 
     # --- requests --------------------------------------------------------------------------------------------------
     def _on_goal_request(self, _: RunTask.Goal) -> GoalResponse:
