@@ -18,10 +18,11 @@ from world2act_core.runtime.graphs import GRAPHS, Include, NodeSpec, describe
 from world2act_core.runtime.graphs.real_arm import ROBOTS
 
 POLICY = {"policy": "replay:bag"}
+NEEDED = {"record": {"record": "bags/x"}, "replay": {**POLICY, "bag": "bags/x", "robot": "franka_fr3"}}
 
 
 def nodes(name: str, **values: str) -> dict[str, NodeSpec]:
-    needed = {"record": "bags/x"} if name == "record" else POLICY
+    needed = NEEDED.get(name, POLICY)
     return {node.name: node for node in describe(name).build({**needed, **values}).nodes}
 
 
@@ -140,6 +141,7 @@ CHANGES = {
 REAL = {
     **CHANGES, "robot": "ur", "embodiment": "ur5e", "robot_ip": "10.0.0.2", "cameras": "agentview=usb:0",
     "task": "pick it up", "execution": "ensemble", "dead_man_s": "0.5", "record": "bags/y",
+    "bag": "bags/z", "bag_namespace": "left", "tolerance": "0.1", "answer_within_s": "3",
 }  # fmt: skip
 
 
@@ -153,9 +155,9 @@ def test_every_argument_changes_the_graph(graph: str, argument: str, tmp_path: P
     (tmp_path / "run").mkdir()
     special = {"params_file": str(tmp_path / "p.yaml"), "run": f"{tmp_path / 'run'}#base", "results": "r.jsonl"}
     value = {**(CHANGES if graph == "sim_arm" else REAL), **special}[argument]
-    needed = {"record": "bags/x"} if graph == "record" else dict(POLICY)
-    base, before = {} if argument == "run" else needed, needed
-    if argument == "results":
+    needed = dict(NEEDED.get(graph, POLICY))
+    base, before = {name: needed[name] for name in needed if argument != "run" or name != "policy"}, needed
+    if argument == "results" and graph != "replay":
         base, before = {**base, "starts": "libero_goal/8/i1"}, {**before, "starts": "libero_goal/8/i1"}
     assert describe(graph).build({**base, argument: value}) != describe(graph).build(before)
 
@@ -313,3 +315,17 @@ def test_it_can_be_demanded_where_no_arm_can_be_hurt_too(run: Path, graph: str, 
 def test_a_policy_that_no_gate_can_compare_does_not_meet_the_demand() -> None:
     with pytest.raises(World2ActError, match="replay: policies have no gate"):
         nodes("real_arm", require_gate="true")
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({**POLICY}, "name the bag"),
+        ({"bag": "bags/x"}, "name one of policy"),
+        ({**POLICY, "bag": "bags/nowhere"}, "there is no bag at bags/nowhere"),
+        ({**NEEDED["replay"], "tolerance": "none"}, "tolerance:=none must be a number from 0 on"),
+    ],
+)
+def test_a_replay_that_means_nothing_is_refused(values: dict[str, str], says: str) -> None:
+    with pytest.raises(World2ActError, match=says):
+        describe("replay").build(values)

@@ -11,6 +11,7 @@ NODES = (
     "emulator_camera",
     "policy",
     "recorder",
+    "replay",
     "run_task",
     "sim_arm",
     "skill_prompter",
