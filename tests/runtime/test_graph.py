@@ -122,6 +122,9 @@ def test_an_address_starts_the_maker_s_driver(values: dict[str, str], include: I
         ({"robot": "ur5e", "embodiment": "franka_fr3"}, "embodiment:=franka_fr3 another: give one"),
         ({"robot": "emulator", "robot_ip": "10.0.0.2"}, "robot_ip:=10.0.0.2 needs robot:=franka or robot:=ur"),
         ({"robot": "ur", "robot_ip": "10.0.0.2", "namespace": "left"}, "takes no namespace"),
+        ({"robot": "emulator", "starts": "libero_goal/8/i0"}, "starts means nothing but with robot:=sim"),
+        ({"skill_limit_s": "5"}, "skill_limit_s means nothing without skills:=split"),
+        ({"skills": "some"}, "skills:=some is neither whole nor split"),
         ({"robot": "sim", "dry_run": "true"}, "dry_run means nothing with robot:=sim"),
         ({"robot": "sim", "execution": "ensemble"}, "execution means nothing with robot:=sim"),
         ({"robot": "sim", "dead_man_s": "0.5"}, "dead_man_s means nothing with robot:=sim"),
@@ -137,6 +140,7 @@ CHANGES = {
     "namespace": "left", "policy": "replay:other", "record": "bags/x", "autostart": "false", "robot": "franka_fr3",
     "task": "libero_goal/3", "cameras": "agentview", "realtime": "true", "starts": "libero_goal/8/i1", "source": "base",
     "time_limit_s": "5", "use_sim_time": "true", "dry_run": "true", "supervisor": "false",
+    "skills": "split", "skill_limit_s": "9",
 }  # fmt: skip
 REAL = {
     **CHANGES, "robot": "ur", "embodiment": "ur5e", "robot_ip": "10.0.0.2", "cameras": "agentview=usb:0",
@@ -157,6 +161,10 @@ def test_every_argument_changes_the_graph(graph: str, argument: str, tmp_path: P
     value = {**(CHANGES if graph == "sim_arm" else REAL), **special}[argument]
     needed = dict(NEEDED.get(graph, POLICY))
     base, before = {name: needed[name] for name in needed if argument != "run" or name != "policy"}, needed
+    if argument == "starts" and graph == "real_arm":
+        base, before = {**base, "robot": "sim"}, {**before, "robot": "sim"}
+    if argument == "skill_limit_s":
+        base, before = {**base, "skills": "split"}, {**before, "skills": "split"}
     if argument == "results" and graph != "replay":
         base, before = {**base, "starts": "libero_goal/8/i1"}, {**before, "starts": "libero_goal/8/i1"}
     assert describe(graph).build({**base, argument: value}) != describe(graph).build(before)

@@ -44,10 +44,25 @@ ACTIVATION_ORDER = (
 )
 """Executables in the order in which a supervisor activates their nodes; down it goes the other way round."""
 
+SKILLS = (
+    Argument("skills", "whole", "whole: the policy is prompted with the instruction; split: skill by skill"),
+    Argument("skill_limit_s", "0", "skills:=split: the next skill begins after so long; 0: only by what is seen"),
+)
+
 CAMERAS_HELP = (
     "drivers to start, e.g. agentview=usb:/dev/video0,wrist=realsense:SERIAL; NAME=bag:PATH plays a bag's images; "
     "NAME=external, or nothing: its driver runs already"
 )
+
+
+def skill_parameters(values: Mapping[str, str]) -> dict[str, Value]:
+    """What the prompter does with an instruction of several skills."""
+    if values["skills"] not in ("whole", "split"):
+        raise World2ActError(f"skills:={values['skills']} is neither whole nor split")
+    limit_s = seconds(values, "skill_limit_s", or_zero=True)
+    if limit_s and values["skills"] == "whole":
+        raise World2ActError("skill_limit_s means nothing without skills:=split")
+    return {"skills": values["skills"], "skill_limit_s": limit_s}
 
 
 def supervised(parts: Parts) -> Parts:
