@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from world2act_core.embodiment import Embodiment
-from world2act_core.episodes import bag_messages, describe_bag, read_bag
+from world2act_core.episodes import describe_bag, read_bag
 from world2act_core.episodes.messages import SKILL_PROMPT
-from world2act_core.episodes.storage import decode
+from world2act_core.episodes.storage import bag_messages, decode
 
 START = "libero_object/0/i0"
 PROMPTS = ["pick up the alphabet soup", "place the alphabet soup in the basket"]
