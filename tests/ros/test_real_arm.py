@@ -68,6 +68,10 @@ def test_a_task_runs_holds_when_stopped_and_is_recorded(
     assert [episode.task for episode in raw.episodes] == ["put the bowl on the plate"], raw.refused
     frame = raw.episodes[0].images["wrist"][0]
     assert frame.shape == (128, 128, 3) and frame[..., 2].mean() > 200 and frame[..., 0].mean() < 50, "RGB, not BGR"
+    # The policy is asked again what it was shown, though it was asked by the wall clock.
+    replay = {"robot": arguments["robot"], "bag": arguments["record"], "policy": arguments["policy"]}
+    with running(describe("replay").build(replay), domain) as (processes, output):
+        assert processes.wait() == 0 and ", 0 chunks missing" in output.getvalue()
     timed = read_latency(tmp_path / "live")
     assert {f"{name}: photon → received" for name in ("agentview", "wrist")} | {WHOLE, AGE} < set(timed.segments())
     whole = timed.segments()[WHOLE]

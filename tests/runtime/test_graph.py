@@ -18,20 +18,42 @@ from world2act_core.runtime.graphs import GRAPHS, Include, NodeSpec, describe
 from world2act_core.runtime.graphs.real_arm import ROBOTS
 
 POLICY = {"policy": "replay:bag"}
+NEEDED = {"record": {"record": "bags/x"}, "replay": {**POLICY, "bag": "bags/x", "robot": "franka_fr3"}}
 
 
 def nodes(name: str, **values: str) -> dict[str, NodeSpec]:
-    needed = {"record": "bags/x"} if name == "record" else POLICY
+    needed = NEEDED.get(name, POLICY)
     return {node.name: node for node in describe(name).build({**needed, **values}).nodes}
 
 
-def test_sim_arm_has_its_four_processes() -> None:
-    assert list(nodes("sim_arm")) == ["sim_arm", "skill_prompter", "policy", "command"]
+def test_sim_arm_has_its_processes() -> None:
+    assert list(nodes("sim_arm")) == ["sim_arm", "skill_prompter", "policy", "command", "supervisor"]
+
+
+def test_a_supervisor_brings_the_others_up_from_the_arm_to_who_takes_tasks() -> None:
+    found = nodes("real_arm", robot="emulator", cameras="agentview,wrist", record="bags/x")
+    order = ["arm_emulator", "agentview_camera", "wrist_camera", "recorder", "command", "policy", "skill_prompter"]
+    assert found["supervisor"].parameters["nodes"] == order and found["supervisor"].essential
+    assert not any(node.parameters["autostart"] for name, node in found.items() if name != "supervisor")
+
+
+@pytest.mark.parametrize(("values", "own"), [({"supervisor": "false"}, True), ({"autostart": "false"}, False)])
+def test_without_a_supervisor_each_node_comes_up_by_itself_or_waits(values: dict[str, str], own: bool) -> None:
+    found = nodes("real_arm", robot="emulator", **values)
+    assert "supervisor" not in found and {node.parameters["autostart"] for node in found.values()} == {own}
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_only_lifecycle_nodes_are_supervised(graph: str) -> None:
+    found = nodes(graph, **({"starts": "libero_goal/8/i0"} if graph == "sim_arm" else {}))
+    supervised = found["supervisor"].parameters["nodes"]
+    assert isinstance(supervised, list)
+    assert {*supervised, "supervisor"} == {name for name, node in found.items() if node.lifecycle}
 
 
 def test_real_arm_is_the_same_without_the_simulator_and_with_cameras() -> None:
     real = nodes("real_arm", cameras="agentview=usb:/dev/video0,wrist=realsense:0123")
-    assert list(real) == ["skill_prompter", "policy", "command", "agentview_camera", "wrist_camera"]
+    assert list(real) == ["skill_prompter", "policy", "command", "agentview_camera", "wrist_camera", "supervisor"]
     assert real["wrist_camera"].parameters["source"] == "realsense"
     assert real["wrist_camera"].parameters["device"] == "0123"
     assert real["command"].parameters["clock"] == "wall"
@@ -45,7 +67,9 @@ def test_the_robots_come_with_their_contracts() -> None:
 
 def test_the_emulator_stands_beside_the_brain_and_is_waited_for() -> None:
     found = nodes("real_arm", robot="emulator", embodiment="ur5e", cameras="agentview")
+    supervisor = found.pop("supervisor")
     assert list(found) == ["arm_emulator", "skill_prompter", "policy", "command", "agentview_camera"]
+    assert supervisor.parameters["nodes"] == ["arm_emulator", "agentview_camera", "command", "policy", "skill_prompter"]
     assert found["arm_emulator"].essential and found["agentview_camera"].executable == "emulator_camera"
     assert {node.parameters["robot"] for node in found.values()} == {"ur5e"}
     waited = found["skill_prompter"].parameters["wait_for"]
@@ -98,6 +122,9 @@ def test_an_address_starts_the_maker_s_driver(values: dict[str, str], include: I
         ({"robot": "ur5e", "embodiment": "franka_fr3"}, "embodiment:=franka_fr3 another: give one"),
         ({"robot": "emulator", "robot_ip": "10.0.0.2"}, "robot_ip:=10.0.0.2 needs robot:=franka or robot:=ur"),
         ({"robot": "ur", "robot_ip": "10.0.0.2", "namespace": "left"}, "takes no namespace"),
+        ({"robot": "emulator", "starts": "libero_goal/8/i0"}, "starts means nothing but with robot:=sim"),
+        ({"skill_limit_s": "5"}, "skill_limit_s means nothing without skills:=split"),
+        ({"skills": "some"}, "skills:=some is neither whole nor split"),
         ({"robot": "sim", "dry_run": "true"}, "dry_run means nothing with robot:=sim"),
         ({"robot": "sim", "execution": "ensemble"}, "execution means nothing with robot:=sim"),
         ({"robot": "sim", "dead_man_s": "0.5"}, "dead_man_s means nothing with robot:=sim"),
@@ -112,11 +139,13 @@ def test_a_robot_that_means_nothing_is_refused(values: dict[str, str], says: str
 CHANGES = {
     "namespace": "left", "policy": "replay:other", "record": "bags/x", "autostart": "false", "robot": "franka_fr3",
     "task": "libero_goal/3", "cameras": "agentview", "realtime": "true", "starts": "libero_goal/8/i1", "source": "base",
-    "time_limit_s": "5", "use_sim_time": "true", "dry_run": "true",
+    "time_limit_s": "5", "use_sim_time": "true", "dry_run": "true", "supervisor": "false",
+    "skills": "split", "skill_limit_s": "9",
 }  # fmt: skip
 REAL = {
     **CHANGES, "robot": "ur", "embodiment": "ur5e", "robot_ip": "10.0.0.2", "cameras": "agentview=usb:0",
     "task": "pick it up", "execution": "ensemble", "dead_man_s": "0.5", "record": "bags/y",
+    "bag": "bags/z", "bag_namespace": "left", "tolerance": "0.1", "answer_within_s": "3",
 }  # fmt: skip
 
 
@@ -130,9 +159,13 @@ def test_every_argument_changes_the_graph(graph: str, argument: str, tmp_path: P
     (tmp_path / "run").mkdir()
     special = {"params_file": str(tmp_path / "p.yaml"), "run": f"{tmp_path / 'run'}#base", "results": "r.jsonl"}
     value = {**(CHANGES if graph == "sim_arm" else REAL), **special}[argument]
-    needed = {"record": "bags/x"} if graph == "record" else dict(POLICY)
-    base, before = {} if argument == "run" else needed, needed
-    if argument == "results":
+    needed = dict(NEEDED.get(graph, POLICY))
+    base, before = {name: needed[name] for name in needed if argument != "run" or name != "policy"}, needed
+    if argument == "starts" and graph == "real_arm":
+        base, before = {**base, "robot": "sim"}, {**before, "robot": "sim"}
+    if argument == "skill_limit_s":
+        base, before = {**base, "skills": "split"}, {**before, "skills": "split"}
+    if argument == "results" and graph != "replay":
         base, before = {**base, "starts": "libero_goal/8/i1"}, {**before, "starts": "libero_goal/8/i1"}
     assert describe(graph).build({**base, argument: value}) != describe(graph).build(before)
 
@@ -195,7 +228,7 @@ def test_a_camera_may_be_a_bag_or_somebody_else_s() -> None:
 
 def test_teleoperation_is_logged_without_a_policy() -> None:
     found = nodes("record", robot="ur", cameras="agentview=usb:0,wrist=realsense:1")
-    assert list(found) == ["skill_prompter", "agentview_camera", "wrist_camera", "recorder"]
+    assert list(found) == ["skill_prompter", "agentview_camera", "wrist_camera", "recorder", "supervisor"]
     assert found["recorder"].parameters["optional_topics"] == ["action_chunk"], "no policy speaks there"
     assert found["skill_prompter"].parameters["source"] == "teleoperation"
     assert found["skill_prompter"].parameters["wait_for"] == ["agentview_camera", "wrist_camera", "recorder"]
@@ -290,3 +323,17 @@ def test_it_can_be_demanded_where_no_arm_can_be_hurt_too(run: Path, graph: str, 
 def test_a_policy_that_no_gate_can_compare_does_not_meet_the_demand() -> None:
     with pytest.raises(World2ActError, match="replay: policies have no gate"):
         nodes("real_arm", require_gate="true")
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({**POLICY}, "name the bag"),
+        ({"bag": "bags/x"}, "name one of policy"),
+        ({**POLICY, "bag": "bags/nowhere"}, "there is no bag at bags/nowhere"),
+        ({**NEEDED["replay"], "tolerance": "none"}, "tolerance:=none must be a number from 0 on"),
+    ],
+)
+def test_a_replay_that_means_nothing_is_refused(values: dict[str, str], says: str) -> None:
+    with pytest.raises(World2ActError, match=says):
+        describe("replay").build(values)

@@ -29,6 +29,15 @@ def test_options_become_arguments_of_the_graph(started: list[Graph]) -> None:
     assert started == [describe("sim_arm").build({"run": "runs/demo", "starts": "libero_goal/8/i1"})]
 
 
+def test_arguments_may_be_written_as_ros2_launch_takes_them(started: list[Graph], capsys: Any) -> None:
+    assert main(["up", "sim_arm", "run:=runs/demo", "starts:=libero_goal/8/i1"]) == 0
+    assert started == [describe("sim_arm").build({"run": "runs/demo", "starts": "libero_goal/8/i1"})]
+    assert main(["up", "sim_arm", "run:=runs/demo", "start:=0"]) == 2
+    assert main(["up", "sim_arm", "runs/demo"]) == 2
+    said = capsys.readouterr().err
+    assert "no argument 'start'" in said and "'runs/demo' is neither an option nor NAME:=VALUE" in said
+
+
 def test_every_argument_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["up", "real_arm", "--help"])

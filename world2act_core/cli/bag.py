@@ -42,10 +42,13 @@ def as_text(summary: BagSummary) -> str:
         start = f" from {episode.start_id}" if episode.start_id else ""
         outcome = f"{episode.outcome} ({episode.reason})" if episode.reason else episode.outcome
         images = sum(episode.images.values())
+        chunks = f"{episode.chunks} chunks, " if episode.chunks else ""
         lines.append(
             f"  {episode.episode_id}: {episode.task!r} by {episode.source or 'nobody named'}{start}, "
-            f"{episode.steps} steps, {images} images, {episode.seconds:.1f} s, {outcome}"
+            f"{episode.steps} steps, {chunks}{images} images, {episode.seconds:.1f} s, {outcome}"
         )
+        if len(episode.skills) > 1:
+            lines += [f"    steps {start} to {end}: {prompt!r}" for prompt, start, end in episode.skills]
     if summary.damage:
         lines.append(f"damaged: {summary.damage}")
     return "\n".join(lines)

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import argparse
 
+from world2act_core.errors import World2ActError
+
 EXAMPLES = """\
   world2act up sim_arm --run runs/demo
   world2act up sim_arm --policy replay:bags/demo --starts libero_goal/8/i12 --record bags/live
   world2act up real_arm --robot emulator --cameras agentview,wrist --policy replay:bags/fr3
-  world2act up real_arm --run runs/demo --cameras agentview=usb:/dev/video0 --dry-run true"""
+  world2act up real_arm --run runs/demo --cameras agentview=usb:/dev/video0 --dry-run true
+  world2act up replay bag:=bags/live policy:=run:runs/demo tolerance:=0.001"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             options.add_argument(
                 flag, dest=f"graph_{argument.name}", default=argument.default, metavar="VALUE", help=shown
             )
+        options.add_argument("assignments", nargs="*", metavar="NAME:=VALUE", help="the same as ros2 launch takes it")
         names = [argument.name for argument in graph.arguments]
         options.set_defaults(graph_arguments=names)
 
@@ -40,4 +44,9 @@ def run(args: argparse.Namespace) -> int:
     if args.with_parent:
         end_with_parent()
     values = {name: getattr(args, f"graph_{name}") for name in args.graph_arguments}
+    for assignment in args.assignments:
+        name, separator, value = assignment.partition(":=")
+        if not separator:
+            raise World2ActError(f"{assignment!r} is neither an option nor NAME:=VALUE")
+        values[name] = value
     return run_graph(describe(args.graph).build(values))

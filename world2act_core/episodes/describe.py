@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +21,9 @@ class EpisodeSummary:
 
     Attributes:
         steps: commands that track, those that hold not counted.
+        chunks: action chunks, those said again not counted; 0 for a demonstration.
         images: topic → number of images.
+        skills: prompt, first and last control step of each, as END says; empty when cut off.
         outcome: ``success``, ``failure``, ``unknown``, or ``cut off`` without an END.
         seconds: from START to END on the robot's clock, 0 when cut off.
     """
@@ -31,10 +34,12 @@ class EpisodeSummary:
     source: str
     start_id: str
     steps: int = 0
+    chunks: int = 0
     images: dict[str, int] = field(default_factory=dict)
     outcome: str = "cut off"
     reason: str = ""
     seconds: float = 0.0
+    skills: list[tuple[str, int, int]] = field(default_factory=list)
 
 
 @dataclass
@@ -76,7 +81,7 @@ def describe_bag(path: str | Path) -> BagSummary:
 
 def _count(summary: BagSummary) -> None:
     current: EpisodeSummary | None = None
-    began = 0
+    began = sequence = 0
     for raw in bag_messages(summary.path):
         _, count = summary.topics.get(raw.topic, (raw.type_name, 0))
         summary.topics[raw.topic] = (raw.type_name, count + 1)
@@ -85,12 +90,23 @@ def _count(summary: BagSummary) -> None:
             if event.event == START:
                 current = EpisodeSummary(event.episode_id, event.task, event.embodiment, event.source, event.start_id)
                 summary.episodes.append(current)
-                began = stamp_ns(event.header.stamp)
+                began, sequence = stamp_ns(event.header.stamp), 0
             elif event.event == END and current is not None and event.episode_id == current.episode_id:
                 current.outcome, current.reason = _OUTCOMES.get(event.outcome, "unknown"), event.reason
                 current.seconds = ns_to_seconds(stamp_ns(event.header.stamp) - began)
+                current.skills = _skills(event.skills_json)
                 current = None
         elif current is not None and raw.type_name == messages.ARM_COMMAND:
             current.steps += decode(raw).mode == fields.TRACK
+        elif current is not None and raw.type_name == messages.ACTION_CHUNK:
+            said = decode(raw).sequence
+            current.chunks, sequence = current.chunks + (said != sequence), said
         elif current is not None and raw.type_name == messages.IMAGE:
             current.images[raw.topic] = current.images.get(raw.topic, 0) + 1
+
+
+def _skills(text: str) -> list[tuple[str, int, int]]:
+    try:
+        return [(str(prompt), int(start), int(end)) for prompt, start, end in json.loads(text or "[]")]
+    except (ValueError, TypeError):
+        return []  # reading the episode says what is wrong; here it is only counted

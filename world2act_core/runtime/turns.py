@@ -47,6 +47,7 @@ class ChunkTurns:
     def stop(self) -> None:
         """No chunk is wanted."""
         self.due: float | None = math.inf
+        self.asked = False
         self._sequence, self._sent_at = 0, math.inf
 
     @property
@@ -65,10 +66,17 @@ class ChunkTurns:
         self.due = None if self.lockstep and not self._seen_an_episode else stamp
         self._seen_an_episode = True
 
+    def ask(self, stamp: float) -> None:
+        """Exactly one chunk is wanted, for the observation at ``stamp``; whoever asks says when the next one is."""
+        self.stop()
+        self.due, self.asked = stamp, True
+
     def sent(self, sequence: int, observation_stamp: float, now: float) -> None:
         """Chunk ``sequence`` was published at ``now``."""
         self._sequence, self._sent_at = sequence, now
-        if self.lockstep:
+        if self.asked:
+            self.stop()
+        elif self.lockstep:
             self.due = observation_stamp + self._length * self._step_s
         else:
             self._delays.append(math.ceil(max(0.0, now - observation_stamp) / self._step_s))

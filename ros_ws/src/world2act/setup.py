@@ -12,11 +12,13 @@ NODES = (
     "emulator_camera",
     "policy",
     "recorder",
+    "replay",
     "run_task",
     "sim_arm",
     "skill_prompter",
     "static_transforms",
     "status",
+    "supervisor",
 )
 SHARED = ("launch.py", "yaml", "xml", "foxglove.json")
 

@@ -15,11 +15,12 @@ from world2act_core.runtime.graphs.description import (
 )
 from world2act_core.runtime.graphs.real_arm import REAL_ARM
 from world2act_core.runtime.graphs.record import RECORD
+from world2act_core.runtime.graphs.replay import REPLAY
 from world2act_core.runtime.graphs.sim_arm import SIM_ARM
 
 __all__ = ["GRAPHS", "Graph", "GraphDescription", "Include", "NodeSpec", "Value", "dds_environment", "describe"]
 
-GRAPHS = {graph.name: graph for graph in (SIM_ARM, REAL_ARM, RECORD)}
+GRAPHS = {graph.name: graph for graph in (SIM_ARM, REAL_ARM, RECORD, REPLAY)}
 
 
 def describe(name: str) -> GraphDescription:

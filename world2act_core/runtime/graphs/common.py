@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.errors import World2ActError
-from world2act_core.runtime.graphs.description import Argument, NodeSpec, Value
+from world2act_core.runtime.graphs.description import Argument, Include, NodeSpec, Value
+
+Parts = Callable[[dict[str, str]], list[NodeSpec | Include]]
 
 COMMON = (
     Argument("namespace", "", "namespace of every node and topic"),
@@ -21,13 +24,65 @@ COMMON = (
         "whether a run's post-trained policy needs a passed gate (world2act gate): true; false; "
         "auto: on an arm, not in a simulator, an emulator or a dry run",
     ),
-    Argument("autostart", "true", "configure and activate the nodes by themselves; false: a lifecycle manager does"),
+    Argument("autostart", "true", "bring the nodes up; false: a lifecycle manager of your own does, nobody supervises"),
+    Argument(
+        "supervisor",
+        "true",
+        "one node brings the others up in order, watches them and takes them down; false: each comes up by itself",
+    ),
+)
+
+ACTIVATION_ORDER = (
+    "arm_emulator",
+    "sim_arm",
+    "camera",
+    "emulator_camera",
+    "recorder",  # before anybody commands: it must not miss the first of it
+    "command",
+    "policy",
+    "skill_prompter",  # last: from then on a task may begin
+)
+"""Executables in the order in which a supervisor activates their nodes; down it goes the other way round."""
+
+SKILLS = (
+    Argument("skills", "whole", "whole: the policy is prompted with the instruction; split: skill by skill"),
+    Argument("skill_limit_s", "0", "skills:=split: the next skill begins after so long; 0: only by what is seen"),
 )
 
 CAMERAS_HELP = (
     "drivers to start, e.g. agentview=usb:/dev/video0,wrist=realsense:SERIAL; NAME=bag:PATH plays a bag's images; "
     "NAME=external, or nothing: its driver runs already"
 )
+
+
+def skill_parameters(values: Mapping[str, str]) -> dict[str, Value]:
+    """What the prompter does with an instruction of several skills."""
+    if values["skills"] not in ("whole", "split"):
+        raise World2ActError(f"skills:={values['skills']} is neither whole nor split")
+    limit_s = seconds(values, "skill_limit_s", or_zero=True)
+    if limit_s and values["skills"] == "whole":
+        raise World2ActError("skill_limit_s means nothing without skills:=split")
+    return {"skills": values["skills"], "skill_limit_s": limit_s}
+
+
+def supervised(parts: Parts) -> Parts:
+    """Let a supervisor bring the nodes up, unless the arguments say otherwise."""
+
+    def with_supervisor(values: dict[str, str]) -> list[NodeSpec | Include]:
+        wanted = flag(values, "supervisor") and flag(values, "autostart")
+        found = parts(values)
+        if not wanted:
+            return found
+        lifecycle = [part for part in found if isinstance(part, NodeSpec) and part.lifecycle]
+        ordered = sorted(lifecycle, key=lambda node: ACTIVATION_ORDER.index(node.executable))
+        nodes = [
+            replace(part, parameters={**part.parameters, "autostart": False}) if part in lifecycle else part
+            for part in found
+        ]
+        parameters: dict[str, Value] = {"nodes": [node.name for node in ordered]}
+        return [*nodes, NodeSpec("supervisor", "supervisor", parameters=parameters, essential=True)]
+
+    return with_supervisor
 
 
 def flag(values: Mapping[str, str], name: str) -> bool:

@@ -9,7 +9,18 @@ from pathlib import Path
 from world2act_core.embodiment import Embodiment, load_embodiment, shipped_embodiments
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.chunks import MODES, OPEN_LOOP, check_mode
-from world2act_core.runtime.graphs.common import CAMERAS_HELP, COMMON, brain, camera_nodes, flag, recorder, seconds
+from world2act_core.runtime.graphs.common import (
+    CAMERAS_HELP,
+    COMMON,
+    SKILLS,
+    brain,
+    camera_nodes,
+    flag,
+    recorder,
+    seconds,
+    skill_parameters,
+    supervised,
+)
 from world2act_core.runtime.graphs.description import Argument, GraphDescription, Include, NodeSpec, Value
 from world2act_core.runtime.graphs.sim_arm import SIM_ARM, sim_arm_nodes
 
@@ -20,6 +31,7 @@ SIM_TASK = "libero_goal/8"
 
 ARGUMENTS = (
     *COMMON,
+    *SKILLS,
     Argument("robot", "franka", "franka, ur, sim (LIBERO), emulator; or the contract of an arm of your own"),
     Argument("embodiment", "", "contract, shipped name or YAML file; empty: the robot's"),
     Argument("robot_ip", "", "address of a franka or ur: starts its driver too; empty: the driver runs already"),
@@ -29,6 +41,7 @@ ARGUMENTS = (
         "",
         f"{CAMERAS_HELP}. A name alone: the emulator or simulator renders it",
     ),
+    Argument("starts", "", "robot:=sim: start states to run, separated by commas; the graph ends after the last"),
     Argument("time_limit_s", "60", "longest duration of a task"),
     Argument("use_sim_time", "false", "take the time from /clock, as when a bag is played with --clock"),
     Argument("dry_run", "false", "publish commands on dry_run/<topic>, where no arm listens"),
@@ -87,6 +100,8 @@ def real_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
     driver = robot_driver(values, robot, embodiment)
     if robot == "sim":
         return _on_libero(values, contract)
+    if values["starts"]:
+        raise World2ActError("starts means nothing but with robot:=sim: a robot begins where it stands, by ~/start")
     sim_time, dry_run, autostart = (flag(values, name) for name in ("use_sim_time", "dry_run", "autostart"))
     brain_nodes = [
         replace(node, parameters={**node.parameters, **_execution(values, embodiment)[node.executable]})
@@ -100,6 +115,7 @@ def real_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
         "autostart": autostart,
         "robot": contract,
         "simulator": False,
+        **skill_parameters(values),
         "use_sim_time": sim_time,
         "task": values["task"],
         "time_limit_s": seconds(values, "time_limit_s"),
@@ -118,7 +134,7 @@ def real_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
 
 
 def _on_libero(values: Mapping[str, str], contract: str) -> list[NodeSpec | Include]:
-    """The same brain on LIBERO's arm: graph ``sim_arm`` without a list of starts; ~/start runs the scene's first."""
+    """The same brain on LIBERO's arm: graph ``sim_arm``. Without a list of starts ~/start runs the scene's first."""
     for name in ("use_sim_time", "dry_run"):
         if flag(values, name):
             raise World2ActError(f"{name} means nothing with robot:=sim: the simulated arm keeps its own time")
@@ -130,4 +146,4 @@ def _on_libero(values: Mapping[str, str], contract: str) -> list[NodeSpec | Incl
     return sim_arm_nodes({**known, **shared, "robot": contract, "task": values["task"] or SIM_TASK})
 
 
-REAL_ARM = GraphDescription("real_arm", "the same nodes on a robot", ARGUMENTS, real_arm_nodes)
+REAL_ARM = GraphDescription("real_arm", "the same nodes on a robot", ARGUMENTS, supervised(real_arm_nodes))

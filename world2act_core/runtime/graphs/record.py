@@ -5,7 +5,7 @@ from __future__ import annotations
 from world2act_core.embodiment import load_embodiment
 from world2act_core.episodes import messages
 from world2act_core.errors import World2ActError
-from world2act_core.runtime.graphs.common import CAMERAS_HELP, COMMON, camera_nodes, flag, recorder, seconds
+from world2act_core.runtime.graphs.common import CAMERAS_HELP, COMMON, camera_nodes, flag, recorder, seconds, supervised
 from world2act_core.runtime.graphs.description import Argument, GraphDescription, Include, NodeSpec, Value
 from world2act_core.runtime.graphs.real_arm import emulator_nodes, robot_contract, robot_driver
 
@@ -50,4 +50,4 @@ def record_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
     return [*driver, *emulator, marker, *cameras, *recorders]
 
 
-RECORD = GraphDescription("record", "what logs teleoperation for post-training", ARGUMENTS, record_nodes)
+RECORD = GraphDescription("record", "what logs teleoperation for post-training", ARGUMENTS, supervised(record_nodes))

@@ -7,11 +7,21 @@ from pathlib import Path
 
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.errors import World2ActError
-from world2act_core.runtime.graphs.common import COMMON, brain, flag, names, recorder
+from world2act_core.runtime.graphs.common import (
+    COMMON,
+    SKILLS,
+    brain,
+    flag,
+    names,
+    recorder,
+    skill_parameters,
+    supervised,
+)
 from world2act_core.runtime.graphs.description import Argument, GraphDescription, Include, NodeSpec, Value
 
 ARGUMENTS = (
     *COMMON,
+    *SKILLS,
     Argument("robot", "libero_panda", "embodiment: shipped name or YAML file"),
     Argument("task", "libero_goal/8", "the scene to load, suite/task"),
     Argument("cameras", "", "cameras to render, separated by commas; empty: all of the embodiment"),
@@ -49,6 +59,7 @@ def sim_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
         "autostart": autostart,
         "robot": values["robot"],
         "simulator": True,
+        **skill_parameters(values),
         "start": f"{values['task']}/i0",
         "source": values["source"],
         "time_limit_s": horizon(values["task"].partition("/")[0]) / embodiment.control_rate_hz,
@@ -70,4 +81,4 @@ def sim_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
     return nodes
 
 
-SIM_ARM = GraphDescription("sim_arm", "the simulated arm and what drives it", ARGUMENTS, sim_arm_nodes)
+SIM_ARM = GraphDescription("sim_arm", "the simulated arm and what drives it", ARGUMENTS, supervised(sim_arm_nodes))

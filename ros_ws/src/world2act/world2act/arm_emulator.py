@@ -19,7 +19,8 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from world2act.node import COMMAND_OFFERED, OK, STATE, WARN, World2ActNode, make, message_class, run_node
+from world2act.node import COMMAND_OFFERED, OK, STATE, WARN, World2ActNode, make, message_class
+from world2act.running import run_node
 from world2act.topics import state_topics
 from world2act_core.episodes import compose, fields
 from world2act_core.episodes.messages import JOINT_STATE
@@ -48,7 +49,7 @@ class ArmEmulatorNode(World2ActNode):
         topics = state_topics(self._embodiment)
         self._types = topics
         self._states = {topic: self.speak(message_class(kind), topic, STATE) for topic, kind in topics.items()}
-        self.create_service(Trigger, "~/violations", self._on_violations)
+        self.until_cleanup(self.create_service(Trigger, "~/violations", self._on_violations))
 
     def activate(self) -> None:
         output = self._embodiment.output

@@ -13,7 +13,8 @@ from typing import Any
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
-from world2act.node import IMAGE, OK, World2ActNode, run_node
+from world2act.node import IMAGE, OK, World2ActNode
+from world2act.running import run_node
 from world2act_core.calibration.live import LiveCalibration, LiveSettings
 from world2act_core.calibration.sources import image_of
 from world2act_core.errors import World2ActError

@@ -11,7 +11,8 @@ import threading
 
 from sensor_msgs.msg import CameraInfo, Image
 
-from world2act.node import ERROR, IMAGE, OK, WARN, World2ActNode, make, run_node
+from world2act.node import ERROR, IMAGE, OK, WARN, World2ActNode, make
+from world2act.running import run_node
 from world2act_core.calibration.camera_info import StoredIntrinsics, camera_info_message, check_size
 from world2act_core.calibration.store import intrinsics_of
 from world2act_core.episodes import compose

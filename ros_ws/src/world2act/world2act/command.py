@@ -33,10 +33,10 @@ from world2act.node import (
     World2ActNode,
     make,
     message_class,
-    run_node,
     without_numbers,
 )
 from world2act.outputs import OutputPublisher
+from world2act.running import run_node
 from world2act.topics import state_topics
 from world2act.transport import without_shared_memory
 from world2act_core.episodes import compose, fields

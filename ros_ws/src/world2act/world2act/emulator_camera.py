@@ -10,7 +10,8 @@ from typing import Any
 
 from sensor_msgs.msg import Image, JointState
 
-from world2act.node import IMAGE, OK, World2ActNode, make, run_node
+from world2act.node import IMAGE, OK, World2ActNode, make
+from world2act.running import run_node
 from world2act_core.episodes import compose, fields
 from world2act_core.errors import World2ActError
 from world2act_core.simulators.emulator.arm import EmulatedScene

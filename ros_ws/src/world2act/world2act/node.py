@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import importlib
 import re
-import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from types import FrameType
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.client import Client
+from rclpy.executors import Executor, MultiThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
+from rclpy.service import Service
 from rclpy.subscription import Subscription
+from rclpy.timer import Timer
 from std_srvs.srv import Trigger
 
 from world2act_core.embodiment import Embodiment, load_embodiment
@@ -52,7 +50,6 @@ RECORD_SENSOR = _qos(reliable=False, depth=1000)
 
 WIND_UP_S = 3.0  # how long a node that ends may still say and hear what belongs to its work
 LONGEST_MESSAGE = 3000  # characters: a traceback, but not the megabyte that a stranger sent
-FAILURES_IN_A_ROW = 100  # of the main loop; more is no message's fault
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -91,6 +88,9 @@ class World2ActNode(LifecycleNode):
         self._listening: list[tuple[Any, bool]] = []
         self._speaking: list[Any] = []
         self._ticking: list[Any] = []
+        self._opened: list[Any] = []
+        self._discarded: list[Any] = []
+        self._quieted = True
         self._said: tuple[bytes, str] = (OK, "")
         self._status: tuple[bytes, str] = (OK, "not configured")
         self._status_values: dict[str, Any] = {}
@@ -173,6 +173,11 @@ class World2ActNode(LifecycleNode):
 
         self._listening.append((self.create_subscription(kind, topic, callback, qos, raw=True), needed))
 
+    def until_cleanup(self, entity: Any) -> Any:
+        """Have a service, client or action server that ``configure`` made destroyed when the node is cleaned up."""
+        self._opened.append(entity)
+        return entity
+
     def not_ready(self) -> str:
         """Why a task must not begin yet, or ""."""
         if not self.active:
@@ -200,6 +205,8 @@ class World2ActNode(LifecycleNode):
 
     def _guard(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
         def guarded(message: Any) -> None:
+            if self._quieted:
+                return
             try:
                 callback(message)
             except World2ActError as error:
@@ -212,11 +219,11 @@ class World2ActNode(LifecycleNode):
         return self.get_clock().now().nanoseconds / 1e9
 
     # --- health ----------------------------------------------------------------------------------------------------
-    def report(self, level: bytes, message: str, **values: Any) -> None:
+    def report(self, level: bytes, message: str, log: bool = True, **values: Any) -> None:
         """Say how the node is: in the diagnostics, and in the log when there is a new reason to worry."""
         message = compose.clipped(message, LONGEST_MESSAGE)
         said = (level, without_numbers(message))
-        if said != self._said:
+        if log and said != self._said:
             if level == ERROR:  # two call sites: rclpy's logger forbids one that changes its severity
                 self.get_logger().error(message)
             elif level == WARN:
@@ -237,9 +244,13 @@ class World2ActNode(LifecycleNode):
 
     # --- lifecycle -------------------------------------------------------------------------------------------------
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition(self.configure, "configured")
+        result = self._transition(self.configure, "configured")
+        if result != TransitionCallbackReturn.SUCCESS:
+            self._close()
+        return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._quieted = False
         super().on_activate(state)  # enables the lifecycle publishers
         result = self._transition(self.activate, "active")
         self.active = result == TransitionCallbackReturn.SUCCESS
@@ -252,7 +263,9 @@ class World2ActNode(LifecycleNode):
         return self._transition(self.deactivate, "inactive")
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition(self.cleanup, "not configured")
+        result = self._transition(self.cleanup, "not configured")
+        self._close()
+        return result
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         if state.label == "active":
@@ -270,20 +283,50 @@ class World2ActNode(LifecycleNode):
             time.sleep(0.02)
 
     def _quiet(self) -> None:
-        self.active = False
+        self.active, self._quieted = False, True
         while self._listening:
-            self.destroy_subscription(self._listening.pop()[0])
+            self._discard(self._listening.pop()[0])
         while self._ticking:
-            self.destroy_timer(self._ticking.pop())
+            self._discard(self._ticking.pop())
+
+    def _close(self) -> None:
+        """Undo what ``configure`` made: it may be called again."""
+        for entities in (self._speaking, self._opened):
+            while entities:
+                self._discard(entities.pop())
+
+    def _discard(self, entity: Any) -> None:
+        """Destroy it now, or, where callbacks run beside the main loop that may be waiting for it, in that loop."""
+        self._discarded.append(entity)
+        if not isinstance(self.executor, MultiThreadedExecutor):
+            self.destroy_discarded()
+
+    def destroy_discarded(self) -> None:
+        """Called by the main loop between two turns."""
+        while self._discarded:
+            entity = self._discarded.pop()
+            destroy = next((f for kind, f in self._destroyers() if isinstance(entity, kind)), None)
+            entity.destroy() if destroy is None else destroy(entity)
+
+    def _destroyers(self) -> list[tuple[type, Callable[[Any], Any]]]:
+        return [
+            (LifecyclePublisher, self.destroy_lifecycle_publisher),
+            (Subscription, self.destroy_subscription),
+            (Timer, self.destroy_timer),
+            (Client, self.destroy_client),
+            (Service, self.destroy_service),
+        ]
 
     def _transition(self, work: Callable[[], None], now: str) -> TransitionCallbackReturn:
         try:
             work()
         except World2ActError as error:
             self.report(ERROR, str(error))
+            self._publish_diagnostics()  # whoever asked for the transition is told no more than that it failed
             return TransitionCallbackReturn.FAILURE
         except Exception:  # noqa: BLE001  (rclpy would swallow it without a word)
             self.report(ERROR, traceback.format_exc())
+            self._publish_diagnostics()
             return TransitionCallbackReturn.ERROR
         self.report(OK, now)
         return TransitionCallbackReturn.SUCCESS
@@ -301,80 +344,3 @@ def until_wound_up(node: World2ActNode, seconds: float) -> Iterator[None]:
     deadline = time.monotonic() + seconds
     while not node.wind_up() and time.monotonic() < deadline:
         yield
-
-
-class _Signals:
-    """SIGINT and SIGTERM end a node in order. rclpy's own handlers would end ROS at once, and with it whatever was on
-    its way: the END of an episode, say.
-    """
-
-    def __init__(self) -> None:
-        self.node: World2ActNode | None = None  # as soon as it runs
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.node is None:
-            raise KeyboardInterrupt  # configuring may take minutes, and nothing is lost by giving it up
-        self.node.done = True
-
-
-def run_node(node_class: Callable[[], World2ActNode], executor_class: Callable[[], Executor] | None = None) -> int:
-    """The main function of every node: until it is done, is shut down or gets SIGINT or SIGTERM."""
-    signals = _Signals()
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        node = node_class()
-    except World2ActError as error:
-        print(error, file=sys.stderr)
-        rclpy.try_shutdown()
-        return 1
-    except KeyboardInterrupt:
-        rclpy.try_shutdown()
-        return 0
-    executor = (executor_class or SingleThreadedExecutor)()
-    executor.add_node(node)
-    try:
-        if not node.autostart():
-            node.exit_code, node.done = 1, True
-        signals.node = node
-        _spin(node, executor)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        signals.node = node
-    finally:
-        _end(node, executor)
-    return node.exit_code
-
-
-def _spin(node: World2ActNode, executor: Executor) -> None:
-    """The main loop. A message that nobody thought of must not end a node: it costs itself and a traceback."""
-    failures = 0
-    while not node.done:
-        try:
-            node.spin_once(executor)
-            failures = 0
-        except ExternalShutdownException:
-            raise
-        except Exception:
-            failures += 1
-            if failures > FAILURES_IN_A_ROW or not node.context.ok():
-                raise
-            node.report(ERROR, f"a message or timer was given up: {traceback.format_exc()}")
-
-
-def _end(node: World2ActNode, executor: Executor) -> None:
-    """Free what the node holds, whatever state it is in; the context may be gone already."""
-    try:
-        if node.active and node.context.ok():
-            for _ in until_wound_up(node, WIND_UP_S):
-                node.spin_once(executor)
-        if node.active:
-            node._quiet()
-            node.deactivate()
-        node.cleanup()
-    except World2ActError as error:
-        print(error, file=sys.stderr)
-        node.exit_code = node.exit_code or 1
-    executor.shutdown(timeout_sec=1.0)
-    node.destroy_node()
-    rclpy.try_shutdown()

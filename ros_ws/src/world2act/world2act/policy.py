@@ -15,19 +15,8 @@ from typing import Any
 
 from sensor_msgs.msg import Image
 
-from world2act.node import (
-    COMMAND,
-    ERROR,
-    IMAGE,
-    LATCHED,
-    OK,
-    STATE_READER,
-    WARN,
-    World2ActNode,
-    make,
-    message_class,
-    run_node,
-)
+from world2act.node import COMMAND, ERROR, IMAGE, LATCHED, OK, STATE_READER, WARN, World2ActNode, make, message_class
+from world2act.running import run_node
 from world2act.topics import state_topics
 from world2act_core.episodes import compose, fields
 from world2act_core.episodes.messages import ACTION_CHUNK_TOPIC, SKILL_PROMPT_TOPIC
@@ -41,6 +30,7 @@ from world2act_core.types import ActionChunk
 from world2act_interfaces.msg import ActionChunk as ActionChunkMessage
 from world2act_interfaces.msg import ArmCommand, SkillPrompt
 
+CLOCKS = ("state", "wall", "prompt")
 PATIENCE_S = 0.5  # streams of one instant arrive one after the other; later than this it is a fault worth saying
 
 
@@ -51,7 +41,14 @@ class PolicyNode(World2ActNode):
         super().__init__("policy")
         self._embodiment = self.embodiment_parameter()
         self._address = self.parameter("policy", "", "address of the policy, e.g. run:FOLDER or replay:BAG")
-        self._lockstep = self.parameter("clock", "state", "state: lockstep; wall: real time") == "state"
+        clock = self.parameter(
+            "clock",
+            "state",
+            "state: lockstep; wall: real time; prompt: every skill prompt asks for one chunk, at its stamp",
+        )
+        if clock not in CLOCKS:
+            raise World2ActError(f"clock:={clock} is none of {', '.join(CLOCKS)}")
+        self._lockstep, self._asked = clock != "wall", clock == "prompt"
         self._mode = self.parameter("execution", OPEN_LOOP, f"as the command process's: {', '.join(MODES)}")
         self._max_age_s = self.parameter("max_age_s", 0.5, "a stream without news for this long is stale", 0.02, 60.0)
         self._prompt = SkillPrompt()
@@ -97,6 +94,10 @@ class PolicyNode(World2ActNode):
             self._sequence, self._last = 0, None
             self._turns.start(fields.stamp_s(prompt.header.stamp))
             self._due_since = time.monotonic()
+        if self._asked and prompt.skill:
+            self._buffer.clear()  # only what is shown from now on is meant
+            self._retry_at = 0.0
+            self._turns.ask(fields.stamp_s(prompt.header.stamp))
         self._answer()
 
     def _on_state(self, topic: str, message: Any) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 
 from rclpy.serialization import deserialize_message
 
-from world2act.node import ERROR, OK, RECORD, RECORD_SENSOR, World2ActNode, message_class, run_node
+from world2act.node import ERROR, OK, RECORD, RECORD_SENSOR, World2ActNode, message_class
+from world2act.running import run_node
 from world2act.topics import recorded_topics, state_topics
 from world2act_core.episodes.messages import EPISODE_EVENT_TOPIC
 from world2act_core.episodes.writer import BagWriter, require_space

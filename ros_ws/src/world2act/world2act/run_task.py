@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from world2act.readiness import why_not_ready
 from world2act_interfaces.action import RunTask
 
 SERVER_WITHIN_S = 120.0
@@ -38,7 +38,7 @@ class TaskRunner(Node):
 
     def run(self) -> int:
         """All tasks; returns the exit code."""
-        why = self._not_ready()
+        why = why_not_ready(self, self._ready, SERVER_WITHIN_S)
         if why:
             self.get_logger().error(f"skill_prompter is not ready after {SERVER_WITHIN_S:g} s: {why}")
             return 1
@@ -52,22 +52,6 @@ class TaskRunner(Node):
             if outcome["outcome"] in ("fault", "rejected"):
                 return 1
         return 0
-
-    def _not_ready(self) -> str:
-        """Wait for skill_prompter; returns why it cannot take a task, or ""."""
-        deadline, why = time.monotonic() + SERVER_WITHIN_S, "it does not answer; is it running?"
-        while time.monotonic() < deadline:
-            future = self._ready.call_async(Trigger.Request())
-            rclpy.spin_until_future_complete(self, future, timeout_sec=1.0)
-            if future.done():
-                if future.result().success:
-                    return ""
-                why = future.result().message
-                time.sleep(0.1)
-            self._ready.remove_pending_request(future)
-            if not self.context.ok():
-                raise ExternalShutdownException
-        return why
 
     def _run_one(self, index: int, start: str) -> dict[str, Any]:
         episode_id = f"{self._source}-{index:03d}-{start}"

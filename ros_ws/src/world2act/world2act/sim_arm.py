@@ -15,7 +15,8 @@ import numpy as np
 from rclpy.executors import Executor
 from sensor_msgs.msg import Image
 
-from world2act.node import COMMAND, EVENT, IMAGE, LATCHED, OK, STATE, World2ActNode, make, message_class, run_node
+from world2act.node import COMMAND, EVENT, IMAGE, LATCHED, OK, STATE, World2ActNode, make, message_class
+from world2act.running import run_node
 from world2act.topics import state_topics
 from world2act_core.episodes import compose, fields
 from world2act_core.episodes.messages import EPISODE_EVENT_TOPIC, SKILL_PROMPT_TOPIC
@@ -62,7 +63,7 @@ class SimArmNode(World2ActNode):
         for name in self._cameras:
             topic = self._embodiment.cameras[name].topic
             self._outputs[topic] = self.speak(Image, topic, IMAGE)
-        self._service = self.create_service(ResetArm, "reset_arm", self._on_reset)
+        self.until_cleanup(self.create_service(ResetArm, "reset_arm", self._on_reset))
 
     def activate(self) -> None:
         self.listen(ArmCommand, self._embodiment.action.topic, self._on_command, COMMAND)

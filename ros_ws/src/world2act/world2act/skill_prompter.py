@@ -1,11 +1,14 @@
 """Node ``skill_prompter``: carries out tasks. Action ``run_task``; twins for dashboards: ``~/start`` and ``~/stop``.
 
+With ``skills:=split`` a task is carried out skill by skill: the instruction is split by the grammar, and the next skill
+begins when the events that end the present one were seen, or its time is up (world2act_core.runtime.skill_tracking).
 With a simulator it brings the arm to the start state (``reset_arm``) and waits for the arm's own verdict; on a robot it
 marks the episode itself and ends it at the time limit or when it is stopped. Publishes: skill_prompt (latched).
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import threading
@@ -15,15 +18,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
-from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.duration import Duration
 from rclpy.executors import MultiThreadedExecutor
 from std_srvs.srv import Trigger
 
-from world2act.node import EVENT, LATCHED, OK, RECORD, World2ActNode, make, run_node
+from world2act.node import EVENT, LATCHED, OK, RECORD, STATE_READER, World2ActNode, make, message_class
+from world2act.running import run_node
+from world2act.topics import state_topics
 from world2act_core.episodes import compose, fields
 from world2act_core.episodes.messages import EPISODE_EVENT_TOPIC, SKILL_PROMPT_TOPIC
 from world2act_core.errors import World2ActError
+from world2act_core.runtime.skill_tracking import SkillTracker, plan_skills
 from world2act_interfaces.action import RunTask
 from world2act_interfaces.msg import ArmCommand, EpisodeEvent, SkillPrompt
 from world2act_interfaces.srv import ResetArm
@@ -53,6 +59,8 @@ class _Task:
     last_stamp: float = 0.0
     holding_since: float | None = None
     hold_reason: str = ""
+    tracker: SkillTracker | None = None
+    prompted: int = 0
     changed: threading.Event = field(default_factory=threading.Event)
 
 
@@ -72,25 +80,34 @@ class SkillPrompterNode(World2ActNode):
             "time_limit_s", 60.0, "longest task; a simulated arm keeps its own count", 0.1, 1e5
         )
         self._hold_limit_s = self.parameter("hold_limit_s", 15.0, "a task whose arm holds this long failed", 0.1, 1e5)
+        skills = self.parameter("skills", "whole", "whole: the instruction is one skill; split: skill by skill")
+        if skills not in ("whole", "split"):
+            raise World2ActError(f"skills:={skills} is neither whole nor split")
+        self._split = skills == "split"
+        self._skill_limit_s = self.parameter(
+            "skill_limit_s", 0.0, "split: the next skill begins after so long; 0: only by what is seen", 0.0, 1e5
+        )
+        self._state: dict[str, Any] = {}
         self._wait_for = self.parameter("wait_for", [], "nodes that must be ready before a task begins")
         self._group = ReentrantCallbackGroup()
+        self._hearing = MutuallyExclusiveCallbackGroup()  # one at a time, but also while the node winds up
         self._task: _Task | None = None
         self._lock = threading.Lock()
 
     def configure(self) -> None:
-        group = self._group
+        group, keep = self._group, self.until_cleanup
         self._prompts = self.speak(SkillPrompt, SKILL_PROMPT_TOPIC, LATCHED)
         if self._has_simulator:
-            self._reset_arm = self.create_client(ResetArm, "reset_arm", callback_group=group)
+            self._reset_arm = keep(self.create_client(ResetArm, "reset_arm", callback_group=group))
         else:
             self._events = self.speak(EpisodeEvent, EPISODE_EVENT_TOPIC, EVENT)
         # After reset_arm: endpoints are announced in order, so a node that answers these has found that client too.
         self._ready = {
-            name: self.create_client(Trigger, f"{name}/ready", callback_group=group) for name in self._wait_for
+            name: keep(self.create_client(Trigger, f"{name}/ready", callback_group=group)) for name in self._wait_for
         }
-        self.create_service(Trigger, "~/stop", self._on_stop, callback_group=group)
-        self.create_service(Trigger, "~/start", self._on_start, callback_group=group)
-        self._server = ActionServer(
+        keep(self.create_service(Trigger, "~/stop", self._on_stop, callback_group=group))
+        keep(self.create_service(Trigger, "~/start", self._on_start, callback_group=group))
+        server = ActionServer(
             self,
             RunTask,
             "run_task",
@@ -99,11 +116,15 @@ class SkillPrompterNode(World2ActNode):
             cancel_callback=lambda _: CancelResponse.ACCEPT,
             callback_group=group,
         )
+        keep(server)
 
     def activate(self) -> None:
         if self._has_simulator:
-            self.listen(EpisodeEvent, EPISODE_EVENT_TOPIC, self._on_event, EVENT, self._group)
-        self.listen(ArmCommand, self._embodiment.action.topic, self._on_command, RECORD, self._group)
+            self.listen(EpisodeEvent, EPISODE_EVENT_TOPIC, self._on_event, EVENT, self._hearing)
+        self.listen(ArmCommand, self._embodiment.action.topic, self._on_command, RECORD, self._hearing)
+        for topic, kind in state_topics(self._embodiment).items() if self._split else ():
+            heard = functools.partial(self._on_state, topic)
+            self.listen(message_class(kind), topic, heard, STATE_READER, self._hearing)
 
     def wind_up(self) -> bool:
         """A task is stopped and its END is out before the node falls silent: else the arm would go on without it."""
@@ -157,10 +178,28 @@ class SkillPrompterNode(World2ActNode):
             task.end = event
         task.changed.set()
 
+    def _on_state(self, topic: str, message: Any) -> None:
+        """The newest row of every stream."""
+        for stream in self._embodiment.state.values():
+            if stream.topic == topic and fields.carries(message, stream):
+                self._state[stream.name] = fields.state_value(message, stream)
+
+    def _track(self, task: _Task, command: ArmCommand) -> None:
+        """Whether a skill is over, at every control step."""
+        tracker = task.tracker
+        if tracker is None or len(self._state) < len(self._embodiment.state):
+            return
+        holds = command.mode != ArmCommand.TRACK
+        action = None if holds else fields.command_values(command, self._embodiment.action)
+        if tracker.step(dict(self._state), action):
+            self.get_logger().info(f"skill {tracker.index + 1} of {len(tracker.plan)} begins: {tracker.why}")
+            task.changed.set()
+
     def _on_command(self, command: ArmCommand) -> None:
         task = self._task
         if task is None:
             return
+        self._track(task, command)
         task.last_stamp = fields.stamp_s(command.header.stamp)
         if command.mode == ArmCommand.TRACK:
             task.tracked, task.holding_since = task.tracked + 1, None
@@ -178,7 +217,7 @@ class SkillPrompterNode(World2ActNode):
         task = self._task
         try:
             instruction = self._begin(task)
-            self._prompt(task, instruction, instruction)
+            self._prompt(task, instruction)
             reason = self._wait(task, goal, instruction)
             return self._finish(task, instruction, reason)
         except World2ActError as error:
@@ -190,6 +229,8 @@ class SkillPrompterNode(World2ActNode):
 
     def _begin(self, task: _Task) -> str:
         """Everything is ready, the episode has begun; returns the instruction."""
+        if self._split and task.request.task:
+            plan_skills(task.request.task)  # what is not understood is refused before anything moves
         for name, client in self._ready.items():
             self._await_ready(name, client, task)
         request = task.request
@@ -200,7 +241,9 @@ class SkillPrompterNode(World2ActNode):
             task.start_stamp = fields.ns_to_seconds(now)
             about = self._about(task, request.task)
             self.publish(self._events, compose.episode_event(compose.START, now, make=make, **about))
+            self._plan(task, request.task)
             return request.task
+        self._state.clear()
         arm = ResetArm.Request(start_id=request.start_id, episode_id=task.episode_id, source=request.source)
         reply = self._call(self._reset_arm, arm, READY_WITHIN_S)
         if reply is None:
@@ -214,6 +257,7 @@ class SkillPrompterNode(World2ActNode):
             if time.monotonic() > deadline:
                 raise World2ActError(f"the arm did not announce the episode within {VERDICT_WITHIN_S:g} s")
         task.start_stamp = fields.stamp_s(task.start.header.stamp)
+        self._plan(task, request.task or reply.task)
         return request.task or reply.task
 
     def _about(self, task: _Task, instruction: str) -> dict[str, Any]:
@@ -258,16 +302,39 @@ class SkillPrompterNode(World2ActNode):
             raise World2ActError("the task was given up: ROS is shutting down")
         return event.wait(seconds)
 
-    def _prompt(self, task: _Task, instruction: str, skill: str) -> None:
+    def _plan(self, task: _Task, instruction: str) -> None:
+        """Split the instruction if that was asked for; the robot's first states come after this."""
+        if not self._split:
+            return
+        try:
+            plan = plan_skills(instruction)
+        except World2ActError:
+            self._prompt(task, instruction, over=True)  # a simulated arm has begun already
+            raise
+        task.tracker = SkillTracker(plan, self._embodiment, self._skill_limit_s)
+
+    def _skill(self, task: _Task, instruction: str) -> tuple[str, int, int]:
+        """The skill under way, its index, and how many there are."""
+        if task.tracker is None:
+            return instruction, 0, 1
+        return task.tracker.plan[task.prompted].prompt, task.prompted, len(task.tracker.plan)
+
+    def _prompt(self, task: _Task, instruction: str, over: bool = False) -> None:
+        """Say which skill is under way; ``over``: none."""
+        task.prompted = task.tracker.index if task.tracker else 0
+        skill, index, count = self._skill(task, instruction)
         stamp = fields.seconds_to_ns(task.start_stamp)
-        prompt = compose.skill_prompt(task.episode_id, instruction, skill, 0, 1, stamp, make)
+        prompt = compose.skill_prompt(task.episode_id, instruction, "" if over else skill, index, count, stamp, make)
         self.publish(self._prompts, prompt)
 
     def _wait(self, task: _Task, goal: Any | None, instruction: str) -> str:
         """Until the task is over; returns why, or "" where the arm's END says it."""
         task.began = time.monotonic()
         while task.end is None:
-            self._pause(task.changed, 0.1)
+            if self._pause(task.changed, 0.1):
+                task.changed.clear()
+            if task.tracker is not None and task.tracker.index != task.prompted:
+                self._prompt(task, instruction)
             elapsed = time.monotonic() - task.began
             if task.end is not None:
                 break  # a cancel that comes with the END is too late
@@ -279,13 +346,14 @@ class SkillPrompterNode(World2ActNode):
                 return "time limit"
             so_far = max(0.0, task.last_stamp - task.start_stamp) if self._has_simulator else elapsed
             progress = min(1.0, so_far / self._time_limit_s)
-            self.report(OK, f"running: {instruction}", episode=task.episode_id, progress=f"{progress:.2f}")
+            skill, index, count = self._skill(task, instruction)
+            self.report(OK, f"running: {skill}", episode=task.episode_id, progress=f"{progress:.2f}")
             if goal is not None:
-                goal.publish_feedback(RunTask.Feedback(skill=instruction, index=0, count=1, progress=progress))
+                goal.publish_feedback(RunTask.Feedback(skill=skill, index=index, count=count, progress=progress))
         return ""
 
     def _finish(self, task: _Task, instruction: str, reason: str) -> RunTask.Result:
-        self._prompt(task, instruction, "")
+        self._prompt(task, instruction, over=True)
         if self._has_simulator:
             deadline = time.monotonic() + VERDICT_WITHIN_S
             while task.end is None and time.monotonic() < deadline:
@@ -299,7 +367,9 @@ class SkillPrompterNode(World2ActNode):
         else:
             now = self.get_clock().now().nanoseconds
             end, steps = fields.ns_to_seconds(now), task.tracked
-            event = compose.episode_event(compose.END, now, reason=reason, make=make, **self._about(task, instruction))
+            about = self._about(task, instruction)
+            skills = task.tracker.skills() if task.tracker else ()
+            event = compose.episode_event(compose.END, now, reason=reason, skills=skills, make=make, **about)
             self.publish(self._events, event)
             self._events.wait_for_all_acked(Duration(seconds=HEARD_WITHIN_S))
         outcome = OUTCOMES.get(reason, RunTask.Result.FAULT)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib
 import sys
 
-from world2act.node import LATCHED, OK, WARN, World2ActNode, make, run_node
+from world2act.node import LATCHED, OK, WARN, World2ActNode, make
+from world2act.running import run_node
 from world2act_core.calibration.store import transforms
 from world2act_core.calibration.tf import TF_MESSAGE, transform_message
 

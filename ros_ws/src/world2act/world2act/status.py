@@ -98,7 +98,7 @@ class StatusView(Node):
             self._count(topic, ArmCommand, self._on_command)
         elif kind == messages.SKILL_PROMPT:
             self.create_subscription(SkillPrompt, topic, self._on_prompt, LATCHED)
-        elif kind == "diagnostic_msgs/msg/DiagnosticStatus" and topic.endswith("/status"):
+        elif kind == "diagnostic_msgs/msg/DiagnosticStatus" and topic.endswith("/command/status"):
             self.create_subscription(DiagnosticStatus, topic, self._on_command_status, LATCHED)
 
     def _count(self, topic: str, kind: Any, callback: Callable[[Any], None]) -> None:
