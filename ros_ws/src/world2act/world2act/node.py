@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import signal
 import sys
 import time
 import traceback
@@ -334,8 +335,8 @@ def run_node(node_class: Callable[[], World2ActNode], executor_class: type[Execu
             node.destroy_discarded()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except RCLError:
-        if rclpy.ok():  # else a signal ended the context while the executor was setting up its next wait
+    except RuntimeError:  # RCLError is one; pybind11 raises it where a second signal cuts it off
+        if rclpy.ok():  # else a signal ended the context while the executor was at work
             raise
     finally:
         _end(node, executor)
@@ -344,6 +345,9 @@ def run_node(node_class: Callable[[], World2ActNode], executor_class: type[Execu
 
 def _end(node: World2ActNode, executor: Executor) -> None:
     """Free what the node holds, whatever state it is in; the context may be gone already."""
+    # A terminal's Ctrl-C and then launch's own: the second one must not tear the bag that the first one closes.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     try:
         if node.active:
             node._quiet()
@@ -352,6 +356,9 @@ def _end(node: World2ActNode, executor: Executor) -> None:
     except World2ActError as error:
         print(error, file=sys.stderr)
         node.exit_code = node.exit_code or 1
+    pool = getattr(executor, "_executor", None)
+    if pool is not None:  # rclpy leaves what waits for a thread waiting, and it would find its node destroyed
+        pool.shutdown(wait=False, cancel_futures=True)
     executor.shutdown(timeout_sec=1.0)
     node.destroy_node()
     rclpy.try_shutdown()
