@@ -94,7 +94,7 @@ def test_down_and_up_again_in_order(probe: Any, domain: int, fr3_bag: Path) -> N
         probe.wait(active, 10, "the summary in the diagnostics")
         probe.wait(lambda: probe.node.count_publishers("policy/transition_event"), 10, "the policy is discovered")
         down = witness.ask("shut_down")
-        assert down.success and down.message == "down: 0 of 4 nodes are active"
+        assert down.success and down.message == "down: 0 of 4 nodes active"
         probe.wait(lambda: len(witness.reached("unconfigured")) == len(ORDER), 10, "every node is down")
         assert witness.reached("unconfigured") == ORDER[::-1]
         assert witness.status("state") == "down"
@@ -143,7 +143,7 @@ def test_a_killed_node_is_noticed_and_brought_up_again(
         (tmp_path / "policy.yaml").write_text(parameter_yaml(spec))
         environment = {**ros_environment(), **spec.env, "ROS_DOMAIN_ID": str(domain)}
         restarted.append(subprocess.Popen(command_line(spec, tmp_path / "policy.yaml"), env=environment))
-        probe.wait(lambda: "came back 1 times" in probe.diagnosed("supervisor", "policy"), 60, "it is brought up again")
+        probe.wait(lambda: "came back once" in probe.diagnosed("supervisor", "policy"), 60, "it is brought up again")
         probe.wait_ready("policy")
         assert [name for name, goal in witness.seen if goal == "active"].count("command") <= 1, output.getvalue()
 

@@ -178,7 +178,7 @@ def test_a_process_that_came_back_is_brought_up_alone() -> None:
         graph.turn()
     assert graph.sent == [("policy", "configure"), ("policy", "activate")]
     health = graph.supervision.health(graph.now)
-    assert health.level == OK and health.nodes["policy"] == "active (came back 1 times)"
+    assert health.level == OK and health.nodes["policy"] == "active (came back once)"
 
 
 def test_one_that_came_back_and_refuses_leaves_the_others_alone() -> None:

@@ -255,13 +255,13 @@ class Supervision:
                 down = "the other nodes were taken down" if self.settled else "taking the other nodes down"
                 return Health(ERROR, f"{self.failure}; {down}", nodes, own=True)
             ready = sum(member.state == ACTIVE for member in self._members.values())
-            return Health(OK, f"{self.phase.value}: {ready} of {len(nodes)} nodes are active", nodes, own=True)
+            return Health(OK, f"{self.phase.value}: {ready} of {len(nodes)} nodes active", nodes, own=True)
         name, worst = max(judged.items(), key=lambda entry: entry[1].level)
-        sentence = f"{name}: {worst.words}" if worst.level else f"all {len(nodes)} nodes are active"
+        sentence = f"{name}: {worst.words}" if worst.level else f"{_nodes(len(nodes))} active"
         return Health(worst.level, sentence, nodes, worst.own)
 
     def _judge(self, member: _Member, now: float) -> _Verdict:
-        back = f" (came back {member.times_back} times)" if member.times_back else ""
+        back = f" (came back {_times(member.times_back)})" if member.times_back else ""
         if member.failure:
             return _Verdict(ERROR, member.failure)
         if self._silent(member, now):
@@ -272,3 +272,11 @@ class Supervision:
         if self.phase is Phase.UP and member.state != ACTIVE:
             return _Verdict(WARN, f"{doing}{back}" + (": somebody else paused it" if member.was_up else ""))
         return _Verdict(member.level, f"{doing}{back}: {member.said}" if member.said else f"{doing}{back}", own=False)
+
+
+def _nodes(count: int) -> str:
+    return f"all {count} nodes are" if count > 1 else "the only node is"
+
+
+def _times(count: int) -> str:
+    return f"{count} times" if count > 1 else "once"

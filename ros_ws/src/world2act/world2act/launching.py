@@ -40,7 +40,11 @@ def _include(include: Include) -> Any:
 def _node(spec: NodeSpec) -> Any:
     def end_all(event: Any, context: LaunchContext) -> Any:
         # A second shutdown, asked for by nodes that end because of the first, makes launch_ros fail.
-        return None if context.is_shutdown else Shutdown(reason=f"{spec.name} ended")
+        if context.is_shutdown:
+            return None
+        if event.returncode:  # launch ends with exit code 1 for an exception, with 0 for everything else
+            raise RuntimeError(f"{spec.name} ended with exit code {event.returncode}")
+        return Shutdown(reason=f"{spec.name} ended")
 
     return (LifecycleNode if spec.lifecycle else Node)(
         package=spec.package,

@@ -91,6 +91,9 @@ def _end(node: World2ActNode, executor: Executor) -> None:
     except World2ActError as error:
         print(error, file=sys.stderr)
         node.exit_code = node.exit_code or 1
+    pool = getattr(executor, "_executor", None)
+    if pool is not None:  # rclpy leaves what waits for a thread waiting, and it would find its node destroyed
+        pool.shutdown(wait=False, cancel_futures=True)
     executor.shutdown(timeout_sec=1.0)
     node.destroy_node()
     rclpy.try_shutdown()

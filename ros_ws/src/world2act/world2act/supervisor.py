@@ -11,6 +11,7 @@ import functools
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +19,11 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import MultiThreadedExecutor
 from std_srvs.srv import Trigger
 
-from world2act.node import ERROR, EVENT, LATCHED, OK, WARN, World2ActNode, without_numbers
+from world2act.node import ERROR, EVENT, LATCHED, OK, WARN, RCLError, World2ActNode, without_numbers
 from world2act.running import run_node
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.supervision import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Phase, Request, Supervision
@@ -31,6 +33,20 @@ LEVELS = (OK, WARN, ERROR)
 TRANSITIONS = {CONFIGURE: Transition.TRANSITION_CONFIGURE, ACTIVATE: Transition.TRANSITION_ACTIVATE,
                DEACTIVATE: Transition.TRANSITION_DEACTIVATE, CLEANUP: Transition.TRANSITION_CLEANUP}  # fmt: skip
 THREADS = 4  # one may wait in ~/bring_up, another in ~/shut_down
+
+
+def unless_ending(callback: Callable[..., None]) -> Callable[..., None]:
+    """A callback that may still be at work in its thread when the process ends and its node is destroyed."""
+
+    @functools.wraps(callback)
+    def guarded(self: SupervisorNode, *arguments: Any) -> None:
+        try:
+            callback(self, *arguments)
+        except (RCLError, InvalidHandle):
+            if self.context.ok() and not self.done:
+                raise
+
+    return guarded
 
 
 @dataclass
@@ -130,6 +146,7 @@ class SupervisorNode(World2ActNode):
         contact.asked_at, contact.question = now, contact.state.call_async(GetState.Request())
         contact.question.add_done_callback(functools.partial(self._on_state, name, now))
 
+    @unless_ending
     def _on_state(self, name: str, asked: float, future: Any) -> None:
         self._contacts[name].question = None
         if future.cancelled() or future.exception() is not None:
@@ -139,6 +156,7 @@ class SupervisorNode(World2ActNode):
         self._decide()
 
     # --- what it does ----------------------------------------------------------------------------------------------
+    @unless_ending
     def _tick(self) -> None:
         for name, contact in self._contacts.items():
             self._ask_state(name, contact)
@@ -169,6 +187,7 @@ class SupervisorNode(World2ActNode):
         future = self._contacts[request.node].change.call_async(message)
         future.add_done_callback(functools.partial(self._on_answer, request))
 
+    @unless_ending
     def _on_answer(self, request: Request, future: Any) -> None:
         if future.cancelled() or future.exception() is not None:
             return
