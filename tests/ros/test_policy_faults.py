@@ -90,7 +90,7 @@ def test_while_it_hangs_the_arm_holds_and_nothing_old_is_executed_afterwards(
         assert all(answered()[c.chunk] > woken - 1.5 for c in moved), "an observation from before it hung"
 
 
-def test_slow_by_800_ms_every_chunk_is_executed_whole_and_the_arm_holds_between(
+def test_slow_by_800_ms_no_step_is_skipped_that_had_not_left_and_the_arm_holds_between(
     stage: Stage, domain: int, long_bag: Path
 ) -> None:
     """Regression of the field: 21 of 30 actions were skipped because the inference was slow."""
@@ -104,12 +104,13 @@ def test_slow_by_800_ms_every_chunk_is_executed_whole_and_the_arm_holds_between(
     steps = {number: [step for _, chunk, step in moved if chunk == number] for _, number, _ in moved}
     for number, executed in list(steps.items())[1:]:  # the first may have been joined in its middle
         assert executed == list(range(executed[0], executed[0] + len(executed))), steps
-        # On a busy machine it may be asked again before its last answer has arrived: then steps have left meanwhile.
+        # It may be asked again before its last answer has arrived (by /clock, which stands still in the node while it
+        # infers; or on a busy machine): then steps have left meanwhile.
         left = [
             at for at, chunk, _ in moved if chunk < number and at >= answered[number] - 0.25 * stage.embodiment.step_s
         ]
         assert executed[0] <= len(left), f"chunk {number} skips {executed[0]} steps, but {len(left)} had left"
-    assert [0, 1, 2, 3] in steps.values(), steps
+    assert len(steps) >= 3, steps
     assert any(EXECUTED in command.reason for command in commands)
 
 
