@@ -90,7 +90,7 @@ def test_while_it_hangs_the_arm_holds_and_nothing_old_is_executed_afterwards(
         assert all(answered()[c.chunk] > woken - 1.5 for c in moved), "an observation from before it hung"
 
 
-def test_slow_by_800_ms_every_chunk_is_executed_whole_and_the_arm_holds_between(
+def test_slow_by_800_ms_no_step_is_skipped_that_had_not_left_and_the_arm_holds_between(
     stage: Stage, domain: int, long_bag: Path
 ) -> None:
     """Regression of the field: 21 of 30 actions were skipped because the inference was slow."""
@@ -98,12 +98,19 @@ def test_slow_by_800_ms_every_chunk_is_executed_whole_and_the_arm_holds_between(
     with a_policy(domain, f"slow:{long_bag}"):
         stage.wait_tracked()
         commands = stage.wait_tracked(3)
-    steps: dict[int, list[int]] = {}
-    for command in commands:
-        if command.mode == ArmCommand.TRACK:
-            steps.setdefault(command.chunk, []).append(command.step)
-    whole = list(steps.values())[1:-1]  # the first and the last may have been joined in their middle
-    assert len(whole) >= 2 and all(executed == [0, 1, 2, 3] for executed in whole), steps
+    stage.probe.wait(lambda: stage.chunks and stage.chunks[-1].sequence >= commands[-1].chunk, 30, "their chunks")
+    answered = {chunk.sequence: stamp_s(chunk.header.stamp) for chunk in stage.chunks}
+    moved = [(stamp_s(c.header.stamp), c.chunk, c.step) for c in commands if c.mode == ArmCommand.TRACK]
+    steps = {number: [step for _, chunk, step in moved if chunk == number] for _, number, _ in moved}
+    for number, executed in list(steps.items())[1:]:  # the first may have been joined in its middle
+        assert executed == list(range(executed[0], executed[0] + len(executed))), steps
+        # It may be asked again before its last answer has arrived (by /clock, which stands still in the node while it
+        # infers; or on a busy machine): then steps have left meanwhile.
+        left = [
+            at for at, chunk, _ in moved if chunk < number and at >= answered[number] - 0.25 * stage.embodiment.step_s
+        ]
+        assert executed[0] <= len(left), f"chunk {number} skips {executed[0]} steps, but {len(left)} had left"
+    assert len(steps) >= 3, steps
     assert any(EXECUTED in command.reason for command in commands)
 
 

@@ -155,3 +155,20 @@ def test_what_comes_out_of_order_is_left_out_and_costs_nothing_that_came_before(
     add_states(buffer, 0.2)
     found = buffer.pick(0.0, 0.21)
     assert isinstance(found, Complete) and found.observation.stamp == 0.2, "much earlier: the clock began anew"
+
+
+def test_images_from_before_an_observation_is_due_do_not_come_due_with_the_next_state() -> None:
+    """Regression: they were used a frame late, when the next image of one camera made the next state the nearest."""
+    buffer = ObservationBuffer(PANDA, CAMERAS, max_age_s=0.5)
+    for stamp in (1.0, 1.01):
+        add_states(buffer, stamp)
+    add_image(buffer, CAMERAS[0], 1.004)
+    add_image(buffer, CAMERAS[1], 1.006)
+    assert reason(buffer.pick(0.0, 1.012, due=1.008)) == "the next observation has not come yet"
+    add_image(buffer, CAMERAS[0], 1.037)
+    add_states(buffer, 1.04)
+    assert reason(buffer.pick(0.0, 1.042, due=1.008)) == "the next observation has not come yet"
+    assert isinstance(buffer.pick(0.0, 1.042, due=1.0), Complete), "due earlier after all"
+    add_image(buffer, CAMERAS[1], 1.039)
+    found = buffer.pick(0.0, 1.045, due=1.008)
+    assert isinstance(found, Complete) and found.observation.stamp == 1.04

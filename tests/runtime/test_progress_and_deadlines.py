@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import subprocess
 import sys
 import threading
@@ -89,7 +88,11 @@ def test_real_time_priority_is_given_to_every_thread_or_refused_in_one_sentence(
 def test_a_loop_that_blocks_is_noticed_and_one_that_goes_on_or_ends_is_not() -> None:
     for blocks in (False, True):
         release, barked = threading.Event(), threading.Event()
-        loop = DeadlineThread(0.01, functools.partial(release.wait, 60 if blocks else 0))
+
+        def tick(release: threading.Event = release, seconds: float = 60 if blocks else 0) -> None:
+            release.wait(seconds)
+
+        loop = DeadlineThread(0.01, tick)
         loop.start()
         Watchdog(loop, 0.5, barked.set).start()
         assert barked.wait(30 if blocks else 1.0) == blocks

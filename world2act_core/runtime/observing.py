@@ -71,6 +71,7 @@ class ObservationBuffer:
         self._states = {name: Samples(name, stream.topic) for name, stream in embodiment.state.items()}
         self._images = {name: Samples(f"camera {name}", embodiment.cameras[name].topic) for name in cameras}
         self._received: dict[str, float] = {}
+        self._early: tuple[float, list[int]] = (0.0, [])  # what was due when these images came before it
 
     def add_image(self, camera: str, message: Any, monotonic: float) -> None:
         """A sensor_msgs/Image; it is decoded only if it is picked."""
@@ -126,6 +127,10 @@ class ObservationBuffer:
         # Nothing from before it is due: an action that left meanwhile would be unknown to whoever answers.
         tolerance = 0.5 * self._embodiment.max_skew_s if exact else 1e-6
         if due is not None and (found.stamp < due - tolerance or (exact and found.stamp > due + tolerance)):
+            self._early = (due, _images(found))
+            return Incomplete("the next observation has not come yet", fault=False)
+        # The same images beside the next state, because one camera is a frame ahead by now, are no newer observation.
+        if due is not None and not exact and found.images and self._early == (due, _images(found)):
             return Incomplete("the next observation has not come yet", fault=False)
         return self._complete(found)
 
@@ -151,3 +156,9 @@ class ObservationBuffer:
         stamp = fields.ns_to_seconds(samples.stamps[-1])
         why = why_stale(stamp, self._received[samples.name], now, monotonic, self._max_age_s)
         return f"{where}: {why}" if why else ""
+
+
+def _images(found: Observation) -> list[int]:
+    """Stamps of the images of an observation that still holds samples."""
+    shown: Mapping[str, Any] = found.images
+    return [sample.stamp_ns for sample in shown.values()]
