@@ -31,9 +31,7 @@ class OpenpiPolicy(RemotePolicy):
         self._tls = choice(address, "tls", ("false", "true")) == "true"
         self._server: dict[str, Any] = {}
         super().__init__(address, embodiment)
-        self.metadata = {
-            "protocol": self.protocol, "server": str(address), "horizon": self.horizon, "said": self._server,
-        }  # fmt: skip
+        self.metadata = {**self.metadata, "said": self._server}
 
     def _connect(self, deadline: float) -> None:
         self._disconnect()
