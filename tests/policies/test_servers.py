@@ -60,6 +60,29 @@ def test_a_policy_behind_our_server_acts_as_in_process(protocol: str, streams: s
         assert 0 < chunks[0].timing["server"] <= chunks[0].timing["round_trip"]
 
 
+def test_the_compact_policy_served_as_a_stranger_would(tmp_path: Path) -> None:
+    """It reads joint positions, which GR00T's protocol does not have: they are asked for and sent."""
+    import torch
+
+    from world2act_core.policies.compact import CompactConfig, new_network, save_compact
+
+    torch.manual_seed(0)
+    config = CompactConfig(width=8, features=16, image_size=32)
+    save_compact(tmp_path / "policy.pt", new_network(config, PANDA), config, PANDA)
+    given = f"compact:{tmp_path / 'policy.pt'}"
+    seen = [an_observation(256, seed) for seed in range(2)]
+    with serving("--policy", given, "--protocol", "gr00t") as (_, port):
+        policy = open_policy(address("gr00t", port), PANDA)
+        chunks = policy.act_batch(seen, ["push", "push"])
+        policy.close()
+    assert policy.horizon == PANDA.chunk_length and "joint_positions" in (policy.streams or ())
+    here = open_policy(given, PANDA)
+    for chunk, observation in zip(chunks, seen, strict=True):
+        expected = here.act(observation, "push").actions
+        assert np.ptp(expected) > 0
+        np.testing.assert_allclose(chunk.actions, expected, atol=2e-7, rtol=0)
+
+
 def gr00t_observation(seen: Observation, folder: Path) -> dict[str, object]:
     """As NVIDIA's LIBERO evaluation makes it, in the words of the client peer."""
     turn = axis_angle(seen.state["eef_orientation"])
