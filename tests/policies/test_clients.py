@@ -73,15 +73,19 @@ def test_a_good_server_is_asked_as_it_expects_and_understood(protocol: str, tmp_
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_one_sentence_in_time_and_the_next_request_may_succeed(protocol: str, fault: str) -> None:
-    """The first answer, at connection, is good; the second is not. Then the server is itself again."""
+def test_a_fault_is_one_sentence_in_time_and_the_next_request_may_succeed(
+    protocol: str, fault: str, tmp_path: Path
+) -> None:
+    """The first answer, at connection, is good; the second is not. Then the server is itself again.
+
+    The slow answer does not come before the client has given up: a client that waits for it waits forever.
+    """
     seen = an_observation(SIZE[protocol])
-    with peer(protocol, "--fault", fault, "--sleep", "3") as server:
+    with peer(protocol, "--fault", fault, "--until", str(tmp_path / "go")) as server:
         policy = open_policy(address(protocol, server.port, timeout_ms=1000), PANDA)
-        began = time.monotonic()
         with pytest.raises(World2ActError, match=FAULTS[fault]) as refused:
             policy.act(seen, "x")
-        assert time.monotonic() - began < 2.9, "it must not wait for the slow answer"
+        (tmp_path / "go").touch()
         assert f"{protocol}://127.0.0.1:{server.port}" in str(refused.value) and "\n" not in str(refused.value)
         again = server
         if fault == "die":
@@ -95,7 +99,7 @@ def test_a_fault_is_one_sentence_in_time_and_the_next_request_may_succeed(protoc
                 again.end()
 
 
-def patiently(policy, seen, seconds: float = 30.0) -> np.ndarray:
+def patiently(policy, seen, seconds: float = 60.0) -> np.ndarray:
     """The first chunk that comes, asked for as the policy node does: again after a fault."""
     deadline = time.monotonic() + seconds
     while True:
@@ -131,7 +135,7 @@ def test_a_server_that_comes_back_with_another_horizon_is_not_believed(protocol:
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("fault", ["nan", "shape", "error", "garbage", "slow"])
 def test_a_server_that_begins_with_a_fault_is_refused_before_anything_moves(protocol: str, fault: str) -> None:
-    with peer(protocol, "--fault", fault, "--good", "0", "--sleep", "5") as server:
+    with peer(protocol, "--fault", fault, "--good", "0") as server:
         given = address(protocol, server.port, timeout_ms=500, connect_timeout_ms=800)
         with pytest.raises(World2ActError, match=FAULTS[fault]):
             open_policy(given, PANDA)

@@ -56,3 +56,4 @@ def test_the_files_of_a_runs_policies_are_enough_to_act_as_they_do(tmp_path):
         assert np.array_equal(whole, copied)
         acted.append(whole)
     assert not np.array_equal(acted[0], acted[1])
+    assert np.array_equal(open_policy(f"compact:{run}", EMBODIMENT).act(seen, "").actions, acted[0])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import io
+import json
 import os
 import re
 import urllib.error
@@ -20,6 +22,9 @@ from tests.policies.served import Client, TellingPolicy, serving
 from world2act_core.cli import main
 from world2act_core.errors import ContractError, PolicyServerError
 from world2act_core.policies.address import open_policy
+from world2act_core.policies.cosmos import wire as cosmos_wire
+from world2act_core.policies.gr00t import wire as gr00t_wire
+from world2act_core.policies.openpi import wire as openpi_wire
 from world2act_core.types import Observation
 
 STREAMS = "joint_positions,gripper_positions,eef_position"
@@ -53,6 +58,29 @@ def test_a_policy_behind_our_server_acts_as_in_process(protocol: str, streams: s
         np.testing.assert_allclose(chunk.actions, in_process(streams, observation, prompt), atol=2e-7, rtol=0)
     if protocol != "cosmos":
         assert 0 < chunks[0].timing["server"] <= chunks[0].timing["round_trip"]
+
+
+def test_the_compact_policy_served_as_a_stranger_would(tmp_path: Path) -> None:
+    """It reads joint positions, which GR00T's protocol does not have: they are asked for and sent."""
+    import torch
+
+    from world2act_core.policies.compact import CompactConfig, new_network, save_compact
+
+    torch.manual_seed(0)
+    config = CompactConfig(width=8, features=16, image_size=32)
+    save_compact(tmp_path / "policy.pt", new_network(config, PANDA), config, PANDA)
+    given = f"compact:{tmp_path / 'policy.pt'}"
+    seen = [an_observation(256, seed) for seed in range(2)]
+    with serving("--policy", given, "--protocol", "gr00t") as (_, port):
+        policy = open_policy(address("gr00t", port), PANDA)
+        chunks = policy.act_batch(seen, ["push", "push"])
+        policy.close()
+    assert policy.horizon == PANDA.chunk_length and "joint_positions" in (policy.streams or ())
+    here = open_policy(given, PANDA)
+    for chunk, observation in zip(chunks, seen, strict=True):
+        expected = here.act(observation, "push").actions
+        assert np.ptp(expected) > 0
+        np.testing.assert_allclose(chunk.actions, expected, atol=2e-7, rtol=0)
 
 
 def gr00t_observation(seen: Observation, folder: Path) -> dict[str, object]:
@@ -167,6 +195,27 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     file.seek(0)
     np.load(file, allow_pickle=True)
     assert (tmp_path / "sprung").exists(), "the trap works"
+
+
+def test_an_array_is_as_large_as_its_bytes() -> None:
+    """A head that promises terabytes must not make anybody reserve them."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"shape": (10**13,), "fortran_order": False, "descr": "|u1"})
+    huge = msgpack.packb({"__ndarray_class__": True, "as_npy": file.getvalue() + b"few"})
+    with pytest.raises(PolicyServerError, match="no GR00T message"):
+        gr00t_wire.unpack(huge)
+    array = np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3))
+    file = io.BytesIO()
+    np.save(file, array)
+    read = gr00t_wire.unpack(msgpack.packb({"__ndarray_class__": True, "as_npy": file.getvalue()}))
+    np.testing.assert_array_equal(read, array)
+    for data, kind, shape in ((b"few", "|u1", [10**13]), (b"few", "|O", [3]), (b"12345678", "<f8", [-1, -1])):
+        openpi = {b"__ndarray__": True, b"data": data, b"dtype": kind, b"shape": shape}
+        with pytest.raises(PolicyServerError, match="no openpi message"):
+            openpi_wire.unpack(msgpack.packb(openpi))
+        cosmos = {"__numpy__": base64.b64encode(data).decode(), "dtype": kind, "shape": shape}
+        with pytest.raises(PolicyServerError, match="no JSON"):
+            cosmos_wire.unpack(json.dumps(cosmos).encode())
 
 
 def test_each_protocol_asks_for_its_token(monkeypatch: pytest.MonkeyPatch) -> None:

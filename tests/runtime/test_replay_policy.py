@@ -79,5 +79,5 @@ def test_an_unknown_episode_lists_what_there_is(bag: Path) -> None:
 
 @pytest.mark.parametrize("address", ["gr00t", "https://example.org", ""])
 def test_an_unknown_scheme_lists_the_known_ones(address: str) -> None:
-    with pytest.raises(World2ActError, match="known are compact:, imagination:, onnx:, post-trained:, replay:, run:"):
+    with pytest.raises(World2ActError, match="known are compact:, .*gr00t:, .*onnx:, .*replay:, run:"):
         open_policy(address, PANDA)

@@ -83,6 +83,12 @@ class RemotePolicy(Policy):
         self.cameras = tuple(self.mapping.images[key].camera for key in agreement.images)
         parts = [part for key in agreement.state for part in self.mapping.state[key].parts]
         self.streams = tuple(dict.fromkeys(part.stream for part in parts))
+        sizes = [self.mapping.images[key] for key in agreement.images]
+        self.metadata = {
+            "protocol": self.protocol,
+            "server": str(address),
+            "images": {entry.camera: [entry.rows, entry.columns] for entry in sizes},
+        }
 
     # --- to be filled in ---------------------------------------------------------------------------------------------
     @abstractmethod
@@ -207,8 +213,8 @@ class RemotePolicy(Policy):
 
     def must_know(self, images: Sequence[str], state: Sequence[str]) -> None:
         """Raise ContractError if a server of ours asks for keys that the mapping does not have."""
-        unknown = [key for key in images if key not in self.mapping.images]
-        unknown += [key for key in state if key not in self.mapping.state]
+        unknown = [key for key in images if not isinstance(key, str) or key not in self.mapping.images]
+        unknown += [key for key in state if not isinstance(key, str) or key not in self.mapping.state]
         if unknown:
             raise ContractError(
                 f"{self.address} is a policy for another robot: it wants {unknown[0]!r}, which {self.mapping.file} "

@@ -25,7 +25,7 @@ def arguments(description: str) -> argparse.Namespace:
     parser.add_argument("--fault", choices=FAULTS)
     parser.add_argument("--good", type=int, default=1, help="answers before the faulty ones")
     parser.add_argument("--faults", type=int, default=1, help="faulty answers")
-    parser.add_argument("--sleep", type=float, default=60.0, help="seconds of a slow answer")
+    parser.add_argument("--until", default="", help="file that a slow answer waits for; never comes without one")
     parser.add_argument("--record", default="", help="npz file that holds the last request")
     parser.add_argument("--flat", action="store_true")
     parser.add_argument("--cameras", default="image,wrist_image")
@@ -48,7 +48,8 @@ class Behaviour:
         if fault == "die":
             os._exit(3)
         if fault == "slow":
-            time.sleep(self._args.sleep)
+            while not (self._args.until and os.path.exists(self._args.until)):
+                time.sleep(0.02)
         return fault
 
 

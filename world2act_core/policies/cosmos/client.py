@@ -27,7 +27,6 @@ class CosmosPolicy(RemotePolicy):
         self._connection: http.client.HTTPConnection | None = None
         self._tls = choice(address, "tls", ("false", "true")) == "true"
         super().__init__(address, embodiment)
-        self.metadata = {"protocol": self.protocol, "server": str(address), "horizon": self.horizon}
 
     def _connect(self, deadline: float) -> None:
         self._disconnect()

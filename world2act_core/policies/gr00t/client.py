@@ -29,7 +29,6 @@ class Gr00tPolicy(RemotePolicy):
         self._socket: zmq.Socket[Any] | None = None
         self._action_keys: tuple[str, ...] = ()
         super().__init__(address, embodiment)
-        self.metadata = {"protocol": self.protocol, "server": str(address), "horizon": self.horizon}
 
     def close(self) -> None:
         super().close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,10 +14,13 @@ import numpy as np
 import zmq
 
 from world2act_core.errors import PolicyServerError
+from world2act_core.types import Array
 
 PORT = 5555
 LARGEST = 64 << 20
 """Bytes of a message; 32 observations with two 256x256 images are 13 MB."""
+KINDS = "biuf"
+"""Types of numbers that may travel: no objects, no records."""
 MODALITIES = ("video", "state", "action", "language")
 
 
@@ -69,10 +73,20 @@ def _encode(value: Any) -> Any:
 
 def _decode(value: dict[Any, Any]) -> Any:
     if "__ndarray_class__" in value:
-        return np.lib.format.read_array(io.BytesIO(value["as_npy"]), allow_pickle=False)
+        return _array(value["as_npy"])
     if "__ModalityConfig_class__" in value:
         return _modality(value["as_json"])
     return value
+
+
+def _array(data: bytes) -> Array:
+    """An array of ``.npy`` bytes, if they are as many as its head says: numpy would believe the head and make room."""
+    stream = io.BytesIO(data)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    shape, fortran, kind = read[np.lib.format.read_magic(stream)](stream)
+    if kind.kind not in KINDS or math.prod(shape) * kind.itemsize != len(data) - stream.tell():
+        raise ValueError(f"{len(data)} bytes are no {kind} array of shape {shape}")
+    return np.frombuffer(data, kind, offset=stream.tell()).reshape(shape, order="F" if fortran else "C")
 
 
 def _modality(said: Mapping[str, Any]) -> ModalityConfig:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from world2act_core.embodiment import Embodiment
@@ -31,9 +31,7 @@ class OpenpiPolicy(RemotePolicy):
         self._tls = choice(address, "tls", ("false", "true")) == "true"
         self._server: dict[str, Any] = {}
         super().__init__(address, embodiment)
-        self.metadata = {
-            "protocol": self.protocol, "server": str(address), "horizon": self.horizon, "said": self._server,
-        }  # fmt: skip
+        self.metadata = {**self.metadata, "said": self._server}
 
     def _connect(self, deadline: float) -> None:
         self._disconnect()
@@ -56,12 +54,12 @@ class OpenpiPolicy(RemotePolicy):
                 proxy=None,
             )
             self._connection = self._open.enter_context(connecting)
-        except (OSError, InvalidHandshake, InvalidURI, EOFError) as error:
+        except (OSError, EOFError, WebSocketException) as error:
             raise self.fault(f"cannot be connected to: {_reason(error)}") from error
 
     def _disconnect(self) -> None:
         self._connection = None
-        with contextlib.suppress(OSError, ConnectionClosed):
+        with contextlib.suppress(OSError, WebSocketException):
             self._open.close()
 
     def _agree(self, deadline: float) -> Agreement:
@@ -107,7 +105,7 @@ class OpenpiPolicy(RemotePolicy):
         assert self._connection is not None
         try:
             self._connection.send(pack(request))
-        except (OSError, ConnectionClosed) as error:
+        except (OSError, WebSocketException) as error:
             raise self.fault(f"cannot be sent to: {_reason(error)}", StaleConnection) from error
         said = self._receive(deadline)
         told = {part: seconds_told(said.get(f"{part}_timing"), "infer_ms", 0.001) for part in ("server", "policy")}
@@ -119,7 +117,7 @@ class OpenpiPolicy(RemotePolicy):
             frame = self._connection.recv(left(deadline))
         except TimeoutError:
             raise self.fault("did not answer in time: is it running, and is the network up?") from None
-        except (OSError, ConnectionClosed) as error:
+        except (OSError, WebSocketException) as error:
             raise self.fault(f"closed the connection: {_reason(error)}", StaleConnection) from error
         if isinstance(frame, str):  # a traceback, whose last line says what it was; then the server closes
             raise self.fault(f"failed: {(frame.strip().splitlines() or ['without a word'])[-1]}")
