@@ -107,9 +107,14 @@ def read_camera_info(path: str | Path) -> StoredIntrinsics:
         return StoredIntrinsics(name, camera)
     own = raw.section("world2act")
     return StoredIntrinsics(
-        name, camera, *(text_or_nothing(own, key) for key in ("date", "serial", "board")),
-        numbers(own.section("errors")), numbers(own.section("deviations")),
-    )  # fmt: skip
+        name,
+        camera,
+        date=text_or_nothing(own, "date"),
+        serial=text_or_nothing(own, "serial"),
+        board=text_or_nothing(own, "board"),
+        errors=numbers(own.section("errors")),
+        deviations=numbers(own.section("deviations")),
+    )
 
 
 def text_or_nothing(raw: Checked, key: str) -> str:
