@@ -50,7 +50,8 @@ def write_bag(
 
 def stops(cell: Cell, truth: Truth, joints: list[Array]) -> tuple[tuple[Array, Array], list[tuple[float, Array]]]:
     """An arm that rests at each configuration, and one image of each rest."""
-    rows, images = [], []
+    rows: list[Array] = []
+    images: list[tuple[float, Array]] = []
     for k, here in enumerate(joints):
         images.append((len(rows) / RATE_HZ + REST_S / 2, cell.image(cell.seen(truth, here))))
         rows += [here] * round(REST_S * RATE_HZ)

@@ -14,7 +14,6 @@ from world2act_core.calibration.board import CalibrationError
 from world2act_core.calibration.detection import BoardDetector, View
 from world2act_core.calibration.hand_eye import SOLVERS, WORLD_SOLVERS, HandEye, Sample, calibrate_hand_eye
 from world2act_core.calibration.poses import difference
-from world2act_core.types import Array
 
 TRUTHS = pytest.mark.parametrize("truth", [IN_HAND, TO_HAND], ids=lambda truth: truth.kind)
 
@@ -27,7 +26,7 @@ def samples(cell: Cell, truth: Truth, count: int, noise_px: float = 0.2, seed: i
     return made
 
 
-def turned(cell: Cell, about: Sequence[Array], degrees: float, count: int = 12) -> list[Sample]:
+def turned(cell: Cell, about: Sequence[Sequence[float]], degrees: float, count: int = 12) -> list[Sample]:
     """Poses of the hand that differ by rotations about given axes of the hand."""
     rng = np.random.default_rng(1)
     home = cell.hand(cell.joints_for(IN_HAND, 1, 0)[0])

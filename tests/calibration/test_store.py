@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from scipy.spatial.transform import Rotation
 
 from benchmarks._calibration_cell import Cell
 from tests.calibration.test_intrinsics import ideal_views
@@ -22,7 +25,7 @@ from world2act_core.calibration.camera_info import (
 from world2act_core.calibration.detection import Rejected
 from world2act_core.calibration.hand_eye import HandEye
 from world2act_core.calibration.intrinsics import Intrinsics, calibrate_intrinsics
-from world2act_core.calibration.poses import difference, pose_of
+from world2act_core.calibration.poses import difference, pose_of, quaternion_xyzw
 from world2act_core.calibration.store import path_of, read_hand_eye, read_time, transforms, write_hand_eye, write_time
 from world2act_core.calibration.time_offset import TimeOffset
 from world2act_core.calibration.watch import calibration_warnings
@@ -142,6 +145,23 @@ def test_a_time_offset_comes_back_and_is_zero_without(tmp_path: Path) -> None:
     assert read_time(tmp_path, "wrist") == 0.0
     write_time(tmp_path, "wrist", TimeOffset(-0.037, 1e-4, 0.99, -0.036, 0.3, 5.0, 60), board="b", date="d")
     assert read_time(tmp_path, "wrist") == pytest.approx(-0.037)
+
+
+@pytest.mark.parametrize("module", ["store", "watch", "camera_info", "tf"])
+def test_what_a_robots_nodes_import_goes_without_scipy(module: str) -> None:
+    """The camera node would not start on a robot without the extra, and start late on one with it."""
+    heavy = "{'scipy', 'mujoco', 'torch', 'matplotlib'}"
+    code = f"import sys, world2act_core.calibration.{module}; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_quaternions_and_rotations_are_each_others_inverse(rng: np.random.Generator) -> None:
+    for quaternion in [*rng.normal(size=(20, 4)), np.array([1.0, 0, 0, 0]), np.array([0, 0, 0, 1.0])]:
+        unit = quaternion / np.linalg.norm(quaternion)
+        pose = pose_of([0, 0, 0], quaternion)
+        np.testing.assert_allclose(pose[:3, :3], Rotation.from_quat(quaternion).as_matrix(), atol=1e-12)
+        assert abs(quaternion_xyzw(pose) @ unit) == pytest.approx(1.0, abs=1e-12)
 
 
 def test_a_fresh_calibration_gives_no_warning(lens: Intrinsics, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_a_live_topic_calibrates_and_is_checked(probe: Any, domain: int, tmp_pat
         board = str(ROOT / "calibration" / "boards" / "charuco_a4.yaml")
         given = {"robot": "franka_fr3", "camera": "wrist", "board": board, "calibration": str(tmp_path), "mode": mode}
         with running(single("calibrator", **given, serial="0123"), domain) as (processes, output):
-            probe.wait(finish.service_is_ready, 30, "the node")
+            probe.wait(finish.service_is_ready, 90, "the node")
             for number, image in enumerate(images * 3):
                 before = probe.diagnosed("calibrator", "views")
                 if before and int(before) >= wanted:
@@ -123,6 +123,8 @@ def test_a_live_topic_calibrates_and_is_checked(probe: Any, domain: int, tmp_pat
             answer = probe.wait_for_reply(finish, Trigger.Request(), 60)
             code = processes.wait()
             assert "Traceback" not in output.getvalue()
+        probe.wait(lambda: not finish.service_is_ready(), 30, "the node is gone")
+        probe.spin(0.5)  # what it said last is on its way
         probe.heard["/diagnostics"].clear()
         return answer.message, code
 

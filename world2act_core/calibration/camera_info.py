@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
 from world2act_core.calibration.board import CalibrationError
 from world2act_core.calibration.camera_model import MODELS, CameraModel
-from world2act_core.calibration.intrinsics import Intrinsics
 from world2act_core.embodiment import Camera
 from world2act_core.embodiment.checked import Checked, read_checked
 from world2act_core.episodes import compose, messages
-from world2act_core.runs.stage import write_text
 from world2act_core.types import Array
+
+if TYPE_CHECKING:
+    from world2act_core.calibration.intrinsics import Intrinsics
 
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 
@@ -50,6 +51,8 @@ def write_camera_info(
     path: Path, result: Intrinsics, camera_name: str, *, date: str, board: str, serial: str = ""
 ) -> None:
     """Store a calibration; the file appears whole or not at all."""
+    from world2act_core.runs.stage import write_text  # brings torch, which a robot's nodes need not load
+
     model = result.camera
     content = {
         "image_width": model.size[0],
@@ -107,9 +110,14 @@ def read_camera_info(path: str | Path) -> StoredIntrinsics:
         return StoredIntrinsics(name, camera)
     own = raw.section("world2act")
     return StoredIntrinsics(
-        name, camera, *(text_or_nothing(own, key) for key in ("date", "serial", "board")),
-        numbers(own.section("errors")), numbers(own.section("deviations")),
-    )  # fmt: skip
+        name,
+        camera,
+        date=text_or_nothing(own, "date"),
+        serial=text_or_nothing(own, "serial"),
+        board=text_or_nothing(own, "board"),
+        errors=numbers(own.section("errors")),
+        deviations=numbers(own.section("deviations")),
+    )
 
 
 def text_or_nothing(raw: Checked, key: str) -> str:

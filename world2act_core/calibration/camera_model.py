@@ -52,7 +52,7 @@ class CameraModel:
         """Directions ``(N, 2)`` (x/z, y/z) that are seen at pixels ``(N, 2)``."""
         until = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-12)
         given = np.asarray(pixels, np.float64).reshape(-1, 1, 2)
-        found = cv2.undistortPointsIter(given, self.matrix, self.distortion, None, None, until)
+        found = cv2.undistortPointsIter(given, self.matrix, self.distortion, np.eye(3), np.eye(3), until)
         return np.asarray(found, np.float64).reshape(-1, 2)
 
     def board_pose(self, points: Array, pixels: Array) -> Array:

@@ -67,7 +67,7 @@ class BoardDetector:
         points = self.board.corners[ids]
         if not spread(points):
             return Rejected(name, f"only one row of the board is seen ({count} corners): show more of it")
-        blur = self._blur(grey, dict(zip(ids.tolist(), found, strict=True)))
+        blur = self._blur(grey, {int(number): place for number, place in zip(ids, found, strict=True)})
         if blur > BLURRED_PX:
             return Rejected(
                 name,

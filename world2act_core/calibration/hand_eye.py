@@ -18,12 +18,11 @@ from scipy.spatial.transform import Rotation
 from world2act_core.calibration.board import CalibrationError
 from world2act_core.calibration.camera_model import CameraModel, rms
 from world2act_core.calibration.detection import Rejected, View
+from world2act_core.calibration.files import EYE_IN_HAND, EYE_TO_HAND, KINDS
 from world2act_core.calibration.motion import FEWEST_POSES, check_motion, check_reach, distinct
 from world2act_core.calibration.poses import inverse, mean_pose
 from world2act_core.types import Array
 
-EYE_IN_HAND, EYE_TO_HAND = "eye_in_hand", "eye_to_hand"
-KINDS = (EYE_IN_HAND, EYE_TO_HAND)
 SOLVERS = {
     "tsai": cv2.CALIB_HAND_EYE_TSAI,
     "park": cv2.CALIB_HAND_EYE_PARK,

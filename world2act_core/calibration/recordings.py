@@ -56,8 +56,8 @@ def still_samples(
     chosen = [still[k] for k in np.unique(np.linspace(0, len(still) - 1, min(MOST_POSES, len(still))).astype(int))]
     views, rejected = find_boards([found[k] for k in chosen], detector, tick)
     moments = np.array([view.stamp_s for view in views], np.float64) + (offset_s or 0.0)
-    arms = track.at(moments) if views else []
     _or_why([found[k] for k in chosen], views, rejected, detector)
+    arms = track.at(moments)
     return [Sample(view, arm) for view, arm in zip(views, arms, strict=True)], rejected
 
 

@@ -10,25 +10,40 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
 from world2act_core.calibration.board import CalibrationError
 from world2act_core.calibration.camera_info import StoredIntrinsics, numbers, read_camera_info, text_or_nothing
-from world2act_core.calibration.gripper_width import GripperWidth
-from world2act_core.calibration.hand_eye import KINDS, HandEye
+from world2act_core.calibration.files import CAMERA_INFO, GRIPPER_FILE, HAND_EYE, KINDS, TIME, path_of
 from world2act_core.calibration.poses import pose_of, quaternion_xyzw
-from world2act_core.calibration.time_offset import TimeOffset
 from world2act_core.embodiment import Embodiment
 from world2act_core.embodiment.checked import read_checked
-from world2act_core.runs.stage import write_text
 from world2act_core.types import Array
 
-CAMERA_INFO, HAND_EYE, TIME = "camera_info", "hand_eye", "time"
-PARTS = (CAMERA_INFO, HAND_EYE, TIME)
-GRIPPER_FILE = "gripper.yaml"
+if TYPE_CHECKING:
+    from world2act_core.calibration.gripper_width import GripperWidth
+    from world2act_core.calibration.hand_eye import HandEye
+    from world2act_core.calibration.time_offset import TimeOffset
+
+__all__ = [
+    "CAMERA_INFO",
+    "HAND_EYE",
+    "TIME",
+    "StaticTransform",
+    "calibrated_gripper",
+    "intrinsics_of",
+    "now",
+    "path_of",
+    "read_hand_eye",
+    "read_time",
+    "transforms",
+    "write_gripper",
+    "write_hand_eye",
+    "write_time",
+]
 
 
 @dataclass(frozen=True)
@@ -49,11 +64,6 @@ class StaticTransform:
 def now() -> str:
     """The date that a calibration made now carries."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def path_of(folder: str | Path, camera: str, part: str) -> Path:
-    """Where a camera's calibration is stored; ``part`` is of PARTS."""
-    return Path(folder) / f"{camera}.{part}.yaml"
 
 
 def write_hand_eye(
@@ -186,6 +196,8 @@ def _rounded(values: Array) -> list[float]:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> Path:
+    from world2act_core.runs.stage import write_text  # brings torch, which a robot's nodes need not load
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, yaml.safe_dump(dict(content), sort_keys=False, default_flow_style=None, width=118))
