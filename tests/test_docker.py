@@ -61,7 +61,9 @@ def context() -> set[str]:
     assert lines[0] == "*", "everything is left out but what is named"
     named = [line[1:] for line in lines if line.startswith("!")]
     return {
-        file for file in listed.stdout.splitlines() if any(file == name or file.startswith(f"{name}/") for name in named)
+        file
+        for file in listed.stdout.splitlines()
+        if any(file == name or file.startswith(f"{name}/") for name in named)
     }
 
 

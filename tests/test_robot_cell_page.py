@@ -72,7 +72,7 @@ def test_profiles_are_there_and_take_these_arguments(line: str) -> None:
     compose = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
     profile = rest[rest.index("--profile") + 1]
     (service,) = [s for s in compose["services"].values() if profile in s["profiles"]]
-    command = re.sub(r"\$\{%s:-[^}]*\}" % name, arguments, service["command"])
+    command = re.sub(r"\$\{" + name + r":-[^}]*\}", arguments, service["command"])
     assert command != service["command"], f"the service does not read {name}"
     parse(shlex.split(command)[1:])
 

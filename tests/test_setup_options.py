@@ -73,9 +73,7 @@ def run(checkout: Path, *command: str, extras: str = "") -> subprocess.Completed
 def test_an_extra_that_does_not_exist_is_refused_before_anything_is_made(checkout: Path) -> None:
     done = run(checkout, "setup", extras="policies,gpus")
     assert done.returncode == 1
-    assert done.stderr == (
-        'setup: WORLD2ACT_EXTRAS: pyproject.toml has no extra "gpus"; it has ros, policies, cpu\n'
-    )
+    assert done.stderr == ('setup: WORLD2ACT_EXTRAS: pyproject.toml has no extra "gpus"; it has ros, policies, cpu\n')
     assert not (checkout / ".venv").exists()
 
 
