@@ -17,7 +17,7 @@ EXAMPLES = """\
   world2act post-train --demonstrations logs/demos --logged logs/base --out runs/mine --embodiment franka_fr3
   world2act post-train --demonstrations logs/demos --logged logs/base --videos logs/videos --out runs/mine
   world2act post-train --demonstrations demos.hdf5 --logged logs/base --base runs/old/base/policy.pt --out runs/mine
-  world2act up real_arm policy:=run:runs/mine dry_run:=true"""
+  world2act up real_arm --policy run:runs/mine --dry-run true"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
