@@ -20,7 +20,7 @@ RUN --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
 
 WORKDIR /opt/world2act
 # With a GPU: gpu in the place of cpu. Without one, PyTorch's index of CPU wheels saves several gigabytes.
-ARG EXTRAS=policies,cpu,realsense
+ARG EXTRAS=policies,cpu,realsense,calibration
 ARG PIP_EXTRA_INDEX_URL=""
 ENV WORLD2ACT_EXTRAS=$EXTRAS
 # Packages first, from what they depend on alone: a change of the code does not install them again.

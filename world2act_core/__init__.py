@@ -9,9 +9,8 @@ The rooms, from the ground up (a room imports only from rooms above it in this l
 ``pages``        how results are shown: one self-contained page, charts, rates with their intervals
 ``episodes``     rosbag2/MCAP, LeRobot v3, LIBERO and RoboCasa files, synchronised to control steps
 ``networks``     blocks and the patch codec, of which the compact models are made
-``policies``     base policies behind one protocol
+``policies``     base policies behind one protocol, in process or behind a server; servers of our own
 ``world_model``  frame + skill prompt → imagined latents
-=======
 ``simulators``   LIBERO behind one protocol, scripted demonstrators, worker processes
 ``skills``       episodes and instructions → atomic skill clips, decided by events and words that agree
 ``calibration``  a camera's lens, place and clock, and the gripper's width: measured, stored, checked

@@ -53,7 +53,7 @@ def test_only_lifecycle_nodes_are_supervised(graph: str) -> None:
 
 def test_real_arm_is_the_same_without_the_simulator_and_with_cameras() -> None:
     real = nodes("real_arm", cameras="agentview=usb:/dev/video0,wrist=realsense:0123")
-    assert list(real) == ["skill_prompter", "policy", "command", "agentview_camera", "wrist_camera", "supervisor"]
+    assert list(real) == ["agentview_camera", "wrist_camera", "skill_prompter", "policy", "command", "supervisor"]
     assert real["wrist_camera"].parameters["source"] == "realsense"
     assert real["wrist_camera"].parameters["device"] == "0123"
     assert real["command"].parameters["clock"] == "wall"
@@ -68,7 +68,7 @@ def test_the_robots_come_with_their_contracts() -> None:
 def test_the_emulator_stands_beside_the_brain_and_is_waited_for() -> None:
     found = nodes("real_arm", robot="emulator", embodiment="ur5e", cameras="agentview")
     supervisor = found.pop("supervisor")
-    assert list(found) == ["arm_emulator", "skill_prompter", "policy", "command", "agentview_camera"]
+    assert list(found) == ["arm_emulator", "agentview_camera", "skill_prompter", "policy", "command"]
     assert supervisor.parameters["nodes"] == ["arm_emulator", "agentview_camera", "command", "policy", "skill_prompter"]
     assert found["arm_emulator"].essential and found["agentview_camera"].executable == "emulator_camera"
     assert {node.parameters["robot"] for node in found.values()} == {"ur5e"}
@@ -157,12 +157,16 @@ def test_every_argument_changes_the_graph(graph: str, argument: str, tmp_path: P
     """An argument that is accepted and does nothing is a lie. ``require_gate`` refuses instead, see below."""
     (tmp_path / "p.yaml").write_text("{}")
     (tmp_path / "run").mkdir()
-    special = {"params_file": str(tmp_path / "p.yaml"), "run": f"{tmp_path / 'run'}#base", "results": "r.jsonl"}
+    (tmp_path / "calibrated").mkdir()
+    special: dict[str, str] = {"calibration": str(tmp_path / "calibrated")}
+    special |= {"params_file": str(tmp_path / "p.yaml"), "run": f"{tmp_path / 'run'}#base", "results": "r.jsonl"}
     value = {**(CHANGES if graph == "sim_arm" else REAL), **special}[argument]
     needed = dict(NEEDED.get(graph, POLICY))
     base, before = {name: needed[name] for name in needed if argument != "run" or name != "policy"}, needed
     if argument == "starts" and graph == "real_arm":
         base, before = {**base, "robot": "sim"}, {**before, "robot": "sim"}
+    if argument == "calibration":
+        base, before = {**base, "cameras": "agentview=usb:0"}, {**before, "cameras": "agentview=usb:0"}
     if argument == "skill_limit_s":
         base, before = {**base, "skills": "split"}, {**before, "skills": "split"}
     if argument == "results" and graph != "replay":

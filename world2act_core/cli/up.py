@@ -6,6 +6,7 @@ The same nodes, parameters and arguments as 'ros2 launch world2act GRAPH.launch.
 from __future__ import annotations
 
 import argparse
+import sys
 
 from world2act_core.errors import World2ActError
 
@@ -49,4 +50,7 @@ def run(args: argparse.Namespace) -> int:
         if not separator:
             raise World2ActError(f"{assignment!r} is neither an option nor NAME:=VALUE")
         values[name] = value
-    return run_graph(describe(args.graph).build(values))
+    graph = describe(args.graph).build(values)
+    for text in graph.notices:
+        print(f"WARNING: {text}", file=sys.stderr)
+    return run_graph(graph)

@@ -40,7 +40,7 @@ def coarser(model: Any, detail_m: float) -> Iterator[None]:
             getattr(model, name)[:] = original
 
 
-def _coarsen(model: Any, mesh: int, detail_m: float) -> None:
+def _coarsen(model: Any, mesh: Any, detail_m: float) -> None:
     first, count = model.mesh_faceadr[mesh], model.mesh_facenum[mesh]
     vertices = model.mesh_vert[model.mesh_vertadr[mesh] :][: model.mesh_vertnum[mesh]]
     faces = _representatives(vertices, detail_m)[model.mesh_face[first : first + count]]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.errors import World2ActError
-from world2act_core.runtime.graphs.description import Argument, Include, NodeSpec, Value
+from world2act_core.runtime.graphs.description import Argument, NodeSpec, Part, Value
 
-Parts = Callable[[dict[str, str]], list[NodeSpec | Include]]
+Parts = Callable[[dict[str, str]], list[Part]]
 
 COMMON = (
     Argument("namespace", "", "namespace of every node and topic"),
@@ -37,6 +37,7 @@ ACTIVATION_ORDER = (
     "sim_arm",
     "camera",
     "emulator_camera",
+    "static_transforms",
     "recorder",  # before anybody commands: it must not miss the first of it
     "command",
     "policy",
@@ -68,7 +69,7 @@ def skill_parameters(values: Mapping[str, str]) -> dict[str, Value]:
 def supervised(parts: Parts) -> Parts:
     """Let a supervisor bring the nodes up, unless the arguments say otherwise."""
 
-    def with_supervisor(values: dict[str, str]) -> list[NodeSpec | Include]:
+    def with_supervisor(values: dict[str, str]) -> list[Part]:
         wanted = flag(values, "supervisor") and flag(values, "autostart")
         found = parts(values)
         if not wanted:

@@ -57,12 +57,23 @@ class Include:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """What whoever starts the graph should know, one sentence; the graph starts all the same."""
+
+    text: str
+
+
+Part = NodeSpec | Include | Notice
+
+
+@dataclass(frozen=True)
 class Graph:
     """The nodes of one graph, ready to start, and the launch files that are started with them."""
 
     name: str
     nodes: tuple[NodeSpec, ...]
     includes: tuple[Include, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,7 @@ class GraphDescription:
     name: str
     summary: str
     arguments: tuple[Argument, ...]
-    _parts: Callable[[dict[str, str]], list[NodeSpec | Include]]
+    _parts: Callable[[dict[str, str]], list[Part]]
 
     def build(self, values: Mapping[str, str]) -> Graph:
         """Fill the arguments in.
@@ -92,7 +103,8 @@ class GraphDescription:
             for part in parts
             if isinstance(part, NodeSpec)
         )
-        return Graph(self.name, nodes, tuple(part for part in parts if isinstance(part, Include)))
+        includes = tuple(part for part in parts if isinstance(part, Include))
+        return Graph(self.name, nodes, includes, tuple(part.text for part in parts if isinstance(part, Notice)))
 
 
 def dds_environment() -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from world2act_core.embodiment import Embodiment, load_embodiment, shipped_embodiments
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.chunks import MODES, OPEN_LOOP, check_mode
+from world2act_core.runtime.graphs.calibrated import CALIBRATION, calibrated
 from world2act_core.runtime.graphs.common import (
     CAMERAS_HELP,
     COMMON,
@@ -21,7 +22,7 @@ from world2act_core.runtime.graphs.common import (
     skill_parameters,
     supervised,
 )
-from world2act_core.runtime.graphs.description import Argument, GraphDescription, Include, NodeSpec, Value
+from world2act_core.runtime.graphs.description import Argument, GraphDescription, Include, NodeSpec, Part, Value
 from world2act_core.runtime.graphs.sim_arm import SIM_ARM, sim_arm_nodes
 
 ROBOTS = {"franka": "franka_fr3", "ur": "ur5e", "sim": "libero_panda", "emulator": "franka_fr3"}
@@ -41,6 +42,7 @@ ARGUMENTS = (
         "",
         f"{CAMERAS_HELP}. A name alone: the emulator or simulator renders it",
     ),
+    CALIBRATION,
     Argument("starts", "", "robot:=sim: start states to run, separated by commas; the graph ends after the last"),
     Argument("time_limit_s", "60", "longest duration of a task"),
     Argument("use_sim_time", "false", "take the time from /clock, as when a bag is played with --clock"),
@@ -94,7 +96,7 @@ def _execution(values: Mapping[str, str], embodiment: Embodiment) -> dict[str, d
     return {"policy": shared, "command": {**shared, "dry_run": flag(values, "dry_run"), "dead_man_s": dead_man_s}}
 
 
-def real_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
+def real_arm_nodes(values: dict[str, str]) -> list[Part]:
     robot, contract = robot_contract(values)
     embodiment = load_embodiment(contract)
     driver = robot_driver(values, robot, embodiment)
@@ -103,13 +105,15 @@ def real_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
     if values["starts"]:
         raise World2ActError("starts means nothing but with robot:=sim: a robot begins where it stands, by ~/start")
     sim_time, dry_run, autostart = (flag(values, name) for name in ("use_sim_time", "dry_run", "autostart"))
+    emulated = robot == "emulator"
     brain_nodes = [
         replace(node, parameters={**node.parameters, **_execution(values, embodiment)[node.executable]})
-        for node in brain(values, contract, "wall", on_arm=robot != "emulator" and not dry_run)
+        for node in brain(values, contract, "wall", on_arm=not emulated and not dry_run)
     ]
-    cameras = camera_nodes(values, contract, embodiment, emulated=robot == "emulator")
+    cameras = camera_nodes(values, contract, embodiment, emulated=emulated)
+    seen = calibrated(values, embodiment, cameras, warn=not emulated)
     recorder_nodes = recorder(values, contract)
-    emulator = emulator_nodes(values, contract) if robot == "emulator" else []
+    emulator = emulator_nodes(values, contract) if emulated else []
     awaited = [*brain_nodes, *cameras, *recorder_nodes, *([] if dry_run else emulator)]
     prompter: dict[str, Value] = {
         "autostart": autostart,
@@ -124,23 +128,22 @@ def real_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
     nodes = [
         NodeSpec("skill_prompter", "skill_prompter", parameters=prompter, essential=True),
         *brain_nodes,
-        *cameras,
         *recorder_nodes,
     ]
     if dry_run:
         topic = embodiment.action.topic  # the others follow what the command node does by itself
         nodes = [replace(node, remappings={topic: f"dry_run/{topic}"}) for node in nodes]
-    return [*driver, *emulator, *nodes]
+    return [*driver, *emulator, *seen, *nodes]
 
 
-def _on_libero(values: Mapping[str, str], contract: str) -> list[NodeSpec | Include]:
+def _on_libero(values: Mapping[str, str], contract: str) -> list[Part]:
     """The same brain on LIBERO's arm: graph ``sim_arm``. Without a list of starts ~/start runs the scene's first."""
     for name in ("use_sim_time", "dry_run"):
         if flag(values, name):
             raise World2ActError(f"{name} means nothing with robot:=sim: the simulated arm keeps its own time")
     for argument in ARGUMENTS:
-        if argument.name in ("execution", "dead_man_s") and values[argument.name] != argument.default:
-            raise World2ActError(f"{argument.name} means nothing with robot:=sim, which waits for every command")
+        if argument.name in ("execution", "dead_man_s", "calibration") and values[argument.name] != argument.default:
+            raise World2ActError(f"{argument.name} means nothing with robot:=sim, which LIBERO draws and waits for")
     known = {argument.name: argument.default for argument in SIM_ARM.arguments}
     shared = {name: values[name] for name in known if name in values}
     return sim_arm_nodes({**known, **shared, "robot": contract, "task": values["task"] or SIM_TASK})

@@ -6,7 +6,7 @@ from world2act_core.embodiment import load_embodiment
 from world2act_core.episodes import messages
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.graphs.common import CAMERAS_HELP, COMMON, camera_nodes, flag, recorder, seconds, supervised
-from world2act_core.runtime.graphs.description import Argument, GraphDescription, Include, NodeSpec, Value
+from world2act_core.runtime.graphs.description import Argument, GraphDescription, NodeSpec, Part, Value
 from world2act_core.runtime.graphs.real_arm import emulator_nodes, robot_contract, robot_driver
 
 OF_A_POLICY = ("policy", "run", "require_gate")
@@ -24,7 +24,7 @@ ARGUMENTS = (
 )
 
 
-def record_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
+def record_nodes(values: dict[str, str]) -> list[Part]:
     robot, contract = robot_contract(values)
     if robot == "sim":
         raise World2ActError("robot:=sim means nothing here: graph sim_arm records with record:=FOLDER")

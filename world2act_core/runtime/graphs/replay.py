@@ -9,7 +9,7 @@ from pathlib import Path
 
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.graphs.common import COMMON, flag, policy_address, seconds, supervised
-from world2act_core.runtime.graphs.description import Argument, GraphDescription, Include, NodeSpec, Value
+from world2act_core.runtime.graphs.description import Argument, GraphDescription, NodeSpec, Part, Value
 
 OF_AN_ARM = ("record", "require_gate")
 
@@ -26,7 +26,7 @@ ARGUMENTS = (
 )
 
 
-def replay_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
+def replay_nodes(values: dict[str, str]) -> list[Part]:
     if not values["bag"]:
         raise World2ActError("name the bag that drives the policy: bag:=FOLDER")
     policy, robot = policy_address(values), values["robot"]

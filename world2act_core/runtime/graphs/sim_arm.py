@@ -17,7 +17,7 @@ from world2act_core.runtime.graphs.common import (
     skill_parameters,
     supervised,
 )
-from world2act_core.runtime.graphs.description import Argument, GraphDescription, Include, NodeSpec, Value
+from world2act_core.runtime.graphs.description import Argument, GraphDescription, NodeSpec, Part, Value
 
 ARGUMENTS = (
     *COMMON,
@@ -40,7 +40,7 @@ def _camera_names(values: Mapping[str, str], embodiment: Embodiment) -> list[str
     return wanted
 
 
-def sim_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
+def sim_arm_nodes(values: dict[str, str]) -> list[Part]:
     from world2act_core.simulators.libero_package import horizon
 
     embodiment = load_embodiment(values["robot"])
@@ -65,7 +65,7 @@ def sim_arm_nodes(values: dict[str, str]) -> list[NodeSpec | Include]:
         "time_limit_s": horizon(values["task"].partition("/")[0]) / embodiment.control_rate_hz,
         "wait_for": ["sim_arm", *(node.name for node in [*brain_nodes, *recorder_nodes])],
     }
-    nodes: list[NodeSpec | Include] = [
+    nodes: list[Part] = [
         NodeSpec("sim_arm", "sim_arm", parameters=arm, essential=True),
         NodeSpec("skill_prompter", "skill_prompter", parameters=prompter, essential=True),
         *brain_nodes,

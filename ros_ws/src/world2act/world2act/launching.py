@@ -8,7 +8,14 @@ from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext
-from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, OpaqueFunction, Shutdown
+from launch.actions import (
+    DeclareLaunchArgument,
+    GroupAction,
+    IncludeLaunchDescription,
+    LogInfo,
+    OpaqueFunction,
+    Shutdown,
+)
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
@@ -24,7 +31,8 @@ def launch_actions(name: str) -> list[Any]:
     def nodes(context: LaunchContext) -> list[Any]:
         values = {a.name: LaunchConfiguration(a.name).perform(context) for a in graph.arguments}
         built = graph.build(values)
-        return [*map(_include, built.includes), *map(_node, built.nodes)]
+        notices = [LogInfo(msg=f"WARNING: {text}") for text in built.notices]
+        return [*notices, *map(_include, built.includes), *map(_node, built.nodes)]
 
     return [*arguments, OpaqueFunction(function=nodes)]
 
