@@ -252,8 +252,8 @@ class Supervision:
         nodes = {name: verdict.words for name, verdict in judged.items()}
         if self.phase is not Phase.UP:
             if self.failure:
-                down = "the other nodes were taken down" if self.settled else "taking the other nodes down"
-                return Health(ERROR, f"{self.failure}; {down}", nodes, own=True)
+                down = "; the other nodes were taken down" if self.settled else "; taking the other nodes down"
+                return Health(ERROR, self.failure + (down if len(nodes) > 1 else ""), nodes, own=True)
             ready = sum(member.state == ACTIVE for member in self._members.values())
             return Health(OK, f"{self.phase.value}: {ready} of {len(nodes)} nodes active", nodes, own=True)
         name, worst = max(judged.items(), key=lambda entry: entry[1].level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import traceback
@@ -92,8 +93,9 @@ def _end(node: World2ActNode, executor: Executor) -> None:
         print(error, file=sys.stderr)
         node.exit_code = node.exit_code or 1
     pool = getattr(executor, "_executor", None)
-    if pool is not None:  # rclpy leaves what waits for a thread waiting, and it would find its node destroyed
-        pool.shutdown(wait=False, cancel_futures=True)
+    if pool is not None:  # a callback that still waits for a thread would find its node destroyed: let it have its turn
+        with contextlib.suppress(TimeoutError, RuntimeError):
+            pool.submit(lambda: None).result(timeout=1.0)
     executor.shutdown(timeout_sec=1.0)
     node.destroy_node()
     rclpy.try_shutdown()
