@@ -21,12 +21,12 @@ from world2act_core.types import ActionChunk, Observation
 SLOW_S = 0.8
 
 
-class FaultyPolicy:
+class FaultyPolicy(Policy):
     """A replay whose answers are spoilt."""
 
     def __init__(self, inner: Policy, fault: str) -> None:
         self._inner, self._fault, self._asked = inner, fault, 0
-        self.cameras = inner.cameras
+        self.cameras, self.horizon = inner.cameras, inner.horizon
 
     def reset(self) -> None:
         self._inner.reset()

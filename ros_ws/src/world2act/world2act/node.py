@@ -219,7 +219,7 @@ class World2ActNode(LifecycleNode):
         return self.get_clock().now().nanoseconds / 1e9
 
     # --- health ----------------------------------------------------------------------------------------------------
-    def report(self, level: bytes, message: str, log: bool = True, **values: Any) -> None:
+    def report(self, level: bytes, message: str, log: bool = True, /, **values: Any) -> None:
         """Say how the node is: in the diagnostics, and in the log when there is a new reason to worry."""
         message = compose.clipped(message, LONGEST_MESSAGE)
         said = (level, without_numbers(message))

@@ -54,18 +54,18 @@ class PolicyNode(World2ActNode):
         self._prompt = SkillPrompt()
         self._sequence, self._due_since, self._retry_at = 0, 0.0, 0.0
         self._last: ActionChunkMessage | None = None
-        self._opened = False
+        self._policy_open = False
         self._images: Counter[str] = Counter()  # received, by camera
 
     def configure(self) -> None:
         self._policy = open_policy(self._address, self._embodiment)
-        self._opened = True
+        self._policy_open = True
         self._publisher = self.speak(ActionChunkMessage, ACTION_CHUNK_TOPIC, COMMAND)
 
     def cleanup(self) -> None:
-        if self._opened:
+        if self._policy_open:
             self._policy.close()
-            self._opened = False
+            self._policy_open = False
 
     def activate(self) -> None:
         # In lockstep the arm waits for the policy, so the age of a message says nothing until the arm repeats itself.
@@ -183,8 +183,8 @@ class PolicyNode(World2ActNode):
         took_ms = (stamps.inference_end - stamps.inference_start) / 1e6
         oldest = min((stamp for stamp, _ in stamps.images.values()), default=stamps.observation)
         values = {} if self._lockstep else {"image_age_ms": f"{(stamps.inference_start - oldest) / 1e6:.1f}"}
-        values |= {f"{part}_ms": f"{1000 * seconds:.1f}" for part, seconds in chunk.timing.items()} | self._counts()
-        self.report(OK, "acting", chunk=self._sequence, inference_ms=f"{took_ms:.1f}", **values)
+        values |= {f"{part}_ms": f"{1000 * seconds:.1f}" for part, seconds in chunk.timing.items()}
+        self.report(OK, "acting", chunk=self._sequence, inference_ms=f"{took_ms:.1f}", **values, **self._counts())
 
 
 def main() -> None:
