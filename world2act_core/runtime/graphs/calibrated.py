@@ -11,7 +11,7 @@ from world2act_core.calibration.watch import calibration_warnings
 from world2act_core.embodiment import Embodiment
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.graphs.common import flag
-from world2act_core.runtime.graphs.description import Argument, NodeSpec, Notice, Part
+from world2act_core.runtime.graphs.description import Argument, NodeSpec, Notice, Part, Value
 
 CALIBRATION = Argument(
     "calibration",
@@ -38,8 +38,8 @@ def calibrated(
         known = node.executable == "camera" and folder.is_dir()
         parts.append(replace(node, parameters={**node.parameters, "calibration": str(folder)}) if known else node)
     if folder.is_dir() and transforms(folder):
-        shared = {name: flag(values, name) for name in ("autostart", "use_sim_time")}
-        parameters = {**shared, "calibration": str(folder)}
+        parameters: dict[str, Value] = {name: flag(values, name) for name in ("autostart", "use_sim_time")}
+        parameters["calibration"] = str(folder)
         parts.append(NodeSpec("static_transforms", "static_transforms", parameters=parameters))
     if warn:
         parts += [Notice(said) for said in calibration_warnings(folder, embodiment, _serials(cameras))]
