@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -88,6 +88,20 @@ def codec_named(name: str) -> Codec:
     return CODECS[name]
 
 
+@contextmanager
+def own_priority() -> Iterator[None]:
+    """Keep this thread's scheduling: run as root, libsvtav1 puts whoever opens it under SCHED_FIFO at priority 99, and
+    every process that is started from then on inherits that and starves the rest of the machine."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
 class VideoWriter:
     """Writes one mp4 frame by frame.
 
@@ -114,7 +128,8 @@ class VideoWriter:
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, codec.encoded
         self._stream.codec_context.thread_count = codec.threads
         try:
-            self._stream.codec_context.open()
+            with own_priority():
+                self._stream.codec_context.open()
         except av.FFmpegError as error:
             self.abandon()
             raise ContractError(
