@@ -248,9 +248,9 @@ class Comparison:
         for why, count in _counted(why for _, why in self.missing):
             lines.append(f"missing {count}: {why}")
         if self._worst and self._worst[0] > 0:
-            most, question = self._worst
+            furthest, question = self._worst
             at = f"episode {question.episode_id}, stamp {fields.ns_to_seconds(question.stamp_ns):.3f} s"
-            lines.append(f"furthest apart, by {most:.6g}: {at}, {question.skill!r}")
+            lines.append(f"furthest apart, by {furthest:.6g}: {at}, {question.skill!r}")
         verdict = "within" if self.within(tolerance) else "NOT within"
         return "\n".join([*lines, f"{verdict} the tolerance of {tolerance:g}"])
 

@@ -207,15 +207,19 @@ class World2ActNode(LifecycleNode):
         return self.get_clock().now().nanoseconds / 1e9
 
     # --- health ----------------------------------------------------------------------------------------------------
-    def report(self, level: bytes, message: str, log: bool = True, **values: Any) -> None:
+    def report(self, level: bytes, message: str, **values: Any) -> None:
         """Say how the node is: in the diagnostics, and in the log when there is a new reason to worry."""
+        self.note(level, message, **values)
         said = (level, without_numbers(message))
-        if log and said != self._said:
+        if said != self._said:
             if level == ERROR:  # two call sites: rclpy's logger forbids one that changes its severity
                 self.get_logger().error(message)
             elif level == WARN:
                 self.get_logger().warning(message)
         self._said = said
+
+    def note(self, level: bytes, message: str, **values: Any) -> None:
+        """Say how the node is in the diagnostics only, as what has been logged already."""
         self._status, self._status_values = (level, message), values
 
     def _publish_diagnostics(self) -> None:
@@ -317,7 +321,7 @@ class World2ActNode(LifecycleNode):
         return self.trigger_configure() == success and self.trigger_activate() == success
 
 
-def run_node(node_class: Callable[[], World2ActNode], executor_class: type[Executor] | None = None) -> int:
+def run_node(node_class: Callable[[], World2ActNode], executor_class: Callable[[], Executor] | None = None) -> int:
     """The main function of every node: until it is done, is shut down or gets SIGINT or SIGTERM."""
     rclpy.init()
     try:
