@@ -193,7 +193,7 @@ def test_the_emulated_arm_is_seen_where_it_is(probe: Any, domain: int, tmp_path:
     watch, cameras = Watch(probe, robot), robot.cameras
     for camera in cameras.values():
         probe.listen(Image, camera.topic, RECORD_SENSOR)
-    graph = emulated(tmp_path, "franka_fr3", Path("none"), cameras="agentview,wrist")
+    graph = emulated(tmp_path, "franka_fr3", Path("none"), cameras="agentview,wrist", supervisor="false")
     scene = tuple(node for node in graph.nodes if "emulator" in node.executable)
     assert [node.name for node in scene] == ["arm_emulator", "agentview_camera", "wrist_camera"]
 

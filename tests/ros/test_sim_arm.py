@@ -95,7 +95,6 @@ def test_a_killed_policy_leaves_the_arm_holding_with_a_reason(probe: Any, domain
         assert (end.reason, end.outcome) == ("cancelled", EpisodeEvent.OUTCOME_UNKNOWN)
 
 
-@pytest.mark.slow  # by the wall clock, so that it needs the machine for itself: behind the whole suite it starves
 def test_by_the_wall_clock_it_refuses_a_foreign_start_and_runs_its_own(probe: Any, domain: int, offline: Path) -> None:
     probe.listen(ArmCommand, "left/arm_command", RECORD)
     probe.listen(EpisodeEvent, "left/episode_event", EVENT)

@@ -219,16 +219,20 @@ class World2ActNode(LifecycleNode):
         return self.get_clock().now().nanoseconds / 1e9
 
     # --- health ----------------------------------------------------------------------------------------------------
-    def report(self, level: bytes, message: str, log: bool = True, /, **values: Any) -> None:
+    def report(self, level: bytes, message: str, **values: Any) -> None:
         """Say how the node is: in the diagnostics, and in the log when there is a new reason to worry."""
         message = compose.clipped(message, LONGEST_MESSAGE)
+        self.note(level, message, **values)
         said = (level, without_numbers(message))
-        if log and said != self._said:
+        if said != self._said:
             if level == ERROR:  # two call sites: rclpy's logger forbids one that changes its severity
                 self.get_logger().error(message)
             elif level == WARN:
                 self.get_logger().warning(message)
         self._said = said
+
+    def note(self, level: bytes, message: str, **values: Any) -> None:
+        """Say how the node is in the diagnostics only, as what has been logged already."""
         self._status, self._status_values = (level, message), values
 
     def _publish_diagnostics(self) -> None:

@@ -197,7 +197,8 @@ class SupervisorNode(World2ActNode):
 
     def _say(self, health: Any, phase: Phase) -> None:
         """In the diagnostics, and latched when it is news."""
-        self.report(LEVELS[health.level], health.sentence, health.own, **health.nodes)
+        tell = self.report if health.own else self.note
+        tell(LEVELS[health.level], health.sentence, **health.nodes)
         said = (health.level, without_numbers(health.sentence))
         if said == self._told:
             return
