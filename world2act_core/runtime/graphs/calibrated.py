@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from world2act_core.calibration.store import transforms
-from world2act_core.calibration.watch import calibration_warnings
 from world2act_core.embodiment import Embodiment
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.graphs.common import flag
@@ -29,6 +27,9 @@ def calibrated(
     Raises:
         World2ActError: the folder that was named does not exist.
     """
+    from world2act_core.calibration.store import transforms  # brings OpenCV, which --help need not load
+    from world2act_core.calibration.watch import calibration_warnings
+
     named = values[CALIBRATION.name]
     folder = Path(named or Path("calibration") / embodiment.name).absolute()
     if named and not folder.is_dir():
