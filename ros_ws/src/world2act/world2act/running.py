@@ -64,7 +64,7 @@ def run_node(node_class: Callable[[], World2ActNode], executor_class: Callable[[
 
 def _spin(node: World2ActNode, executor: Executor) -> None:
     """The main loop. A message that nobody thought of must not end a node: it costs itself and a traceback."""
-    failures = 0
+    failures, last = 0, None
     while not node.done:
         try:
             node.spin_once(executor)
@@ -72,8 +72,10 @@ def _spin(node: World2ActNode, executor: Executor) -> None:
             failures = 0
         except ExternalShutdownException:
             raise
-        except Exception:
-            failures += 1
+        except Exception as error:
+            if error is last:  # rclpy lists a callback that waits for a thread again and again, and its failure as often
+                continue
+            failures, last = failures + 1, error
             if failures > FAILURES_IN_A_ROW or not node.context.ok():
                 raise
             node.report(ERROR, f"a message or timer was given up: {traceback.format_exc()}")
