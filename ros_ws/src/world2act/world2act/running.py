@@ -64,7 +64,8 @@ def run_node(node_class: Callable[[], World2ActNode], executor_class: Callable[[
 
 def _spin(node: World2ActNode, executor: Executor) -> None:
     """The main loop. A message that nobody thought of must not end a node: it costs itself and a traceback."""
-    failures, last = 0, None
+    failures = 0
+    last: Exception | None = None
     while not node.done:
         try:
             node.spin_once(executor)
@@ -73,7 +74,7 @@ def _spin(node: World2ActNode, executor: Executor) -> None:
         except ExternalShutdownException:
             raise
         except Exception as error:
-            if error is last:  # rclpy lists a callback that waits for a thread again and again, and its failure as often
+            if error is last:  # rclpy lists a callback that waits for a thread several times, and its failure as often
                 continue
             failures, last = failures + 1, error
             if failures > FAILURES_IN_A_ROW or not node.context.ok():
