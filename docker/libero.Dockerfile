@@ -20,9 +20,9 @@ COPY scripts/ scripts/
 COPY requirements/ requirements/
 COPY pyproject.toml README.md LICENSE ./
 COPY world2act_core/__init__.py world2act_core/
-RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
+RUN --mount=type=cache,target=/var/cache/pip,sharing=locked \
     --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
-    scripts/setup --no-workspace
+    PIP_CACHE_DIR=/var/cache/pip scripts/setup --no-workspace
 
 COPY . .
 RUN scripts/setup

@@ -14,9 +14,9 @@ WORKDIR /opt/world2act
 COPY scripts/ scripts/
 COPY requirements/ requirements/
 COPY pyproject.toml ./
-RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
+RUN --mount=type=cache,target=/var/cache/pip,sharing=locked \
     --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
-    scripts/setup --robocasa
+    PIP_CACHE_DIR=/var/cache/pip scripts/setup --robocasa
 
 COPY . .
 

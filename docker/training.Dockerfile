@@ -21,14 +21,14 @@ COPY scripts/ scripts/
 COPY requirements/ requirements/
 COPY pyproject.toml README.md LICENSE ./
 COPY world2act_core/__init__.py world2act_core/
-RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
+RUN --mount=type=cache,target=/var/cache/pip,sharing=locked \
     --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
-    scripts/setup --no-workspace
+    PIP_CACHE_DIR=/var/cache/pip scripts/setup --no-workspace
 # NVIDIA's licence of the weights ends if the guardrail is bypassed. Not an extra: it brings torchvision, which does not
 # import beside a CPU build of torch.
 ARG GUARDRAIL=cosmos-guardrail==0.3.2
-RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
-    scripts/run pip install -c requirements/lock.txt "$GUARDRAIL"
+RUN --mount=type=cache,target=/var/cache/pip,sharing=locked \
+    PIP_CACHE_DIR=/var/cache/pip scripts/run pip install -c requirements/lock.txt "$GUARDRAIL"
 
 COPY . .
 RUN scripts/setup
