@@ -34,7 +34,7 @@ def test_every_pooling_gives_one_latent_a_chunk(pooling):
 
 
 def test_an_unknown_pooling_is_refused():
-    with pytest.raises(World2ActError, match="pooling is 'max', expected one of average, spatial, patches"):
+    with pytest.raises(World2ActError, match="pooling is 'max', expected one of average, spatial, patches, flow"):
         adapter("max")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,11 +10,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from world2act_core.alignment.motion import Motion
 from world2act_core.errors import World2ActError
-from world2act_core.networks.blocks import Dropout, SpatialSoftmax, WideLinear
+from world2act_core.networks.blocks import Dropout, SpatialSoftmax, Standardise, WideLinear
+from world2act_core.networks.codec import PatchCodec
 
-POOLINGS = ("average", "spatial", "patches")
-"""What becomes of the feature maps: the paper's global average; ours, a few spatial tokens; ours, every patch's own."""
+POOLINGS = ("average", "spatial", "patches", "flow")
+"""What becomes of the feature maps: the paper's global average; ours, a few spatial tokens; ours, every patch's own. Or,
+ours, no maps: how far things moved on the decoded pictures."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class AdapterConfig:
 
     Attributes:
         scene_dropout: ours: share of training samples in which the video adapter sees only what changed, not the scene.
-            Else it may guess the action from where the policy usually goes, not from what moved.
+            Else it may guess the action from where the policy usually goes, not from what moved. Flow never sees it.
+        codec: shape of the codec whose latents are read, for ``flow``; see ``PatchCodec.shape``.
     """
 
     latent_shape: Sequence[int] = (16, 8, 8)
@@ -32,6 +36,7 @@ class AdapterConfig:
     size: int = 32  # D
     pooling: str = "patches"
     scene_dropout: float = 0.5
+    codec: Mapping[str, int] | None = None
 
 
 class VideoAdapter(nn.Module):
@@ -39,26 +44,47 @@ class VideoAdapter(nn.Module):
 
     The paper's causal video VAE gives one latent that summarises the M frames of a chunk. A per-frame codec does not,
     so B_v reads the latents before and after the chunk: their difference is what the chunk's actions did.
+
+    Attributes:
+        motion: what is seen of the latents before anything that is learned; None for the latents themselves.
     """
+
+    motion: Motion | None
 
     def __init__(self, config: AdapterConfig) -> None:
         super().__init__()
         channels, height, width = config.latent_shape
         if config.pooling not in POOLINGS:
             raise World2ActError(f"pooling is {config.pooling!r}, expected one of {', '.join(POOLINGS)}")
-        self.scene_dropout = config.scene_dropout
+        self.scene_dropout, self.motion = config.scene_dropout, None
         if config.pooling == "average":
             self.net = _convolutional(channels, config.size)
         elif config.pooling == "spatial":
             self.net = _keypoints(channels, config.size)
-        else:
+        elif config.pooling == "patches":
             self.net = _patches(channels * height * width, config.size)
+        else:
+            if config.codec is None:
+                raise World2ActError("flow is seen on pictures: it needs the codec that decodes the latents to them")
+            self.motion = Motion(PatchCodec(**config.codec))
+            self.net = _flow(self.motion.values, config.size)
 
     def forward(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        return self.read(*self.see(before, after))
+
+    def see(self, before: torch.Tensor, after: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Latents ``(B, C, h, w)`` around chunks → what is read of them, in which nothing is learned: both, or flow."""
+        return (before, after) if self.motion is None else (self.motion(before, after).flatten(1),)
+
+    def read(self, *seen: torch.Tensor) -> torch.Tensor:
+        """What ``see`` gave → ``(B, D)``."""
+        if self.motion is not None:
+            return self.net(*seen)
+        before, after = seen
+        known = before
         if self.training:
-            known = (torch.rand(len(before), 1, 1, 1) >= self.scene_dropout).to(before.dtype)
-            return self.net(torch.cat([before * known, after - before], 1))
-        return self.net(torch.cat([before, after - before], 1))
+            known = before * (torch.rand(len(before), 1, 1, 1) >= self.scene_dropout).to(before.dtype)
+        return self.net(torch.cat([known, after - before], 1))
 
 
 def _convolutional(channels: int, size: int) -> nn.Sequential:
@@ -96,6 +122,20 @@ def _patches(values: int, size: int) -> nn.Sequential:
         nn.Flatten(),
         Dropout(0.2),
         WideLinear(2 * values, 256),
+        nn.GELU(),
+        Dropout(0.2),
+        nn.Linear(256, 128),
+        nn.GELU(),
+        nn.Linear(128, size),
+    )
+
+
+def _flow(values: int, size: int) -> nn.Sequential:
+    """Ours, for flow. Its scale is that of what it is trained on; a cell in which nothing ever moves stays quiet."""
+    return nn.Sequential(
+        Standardise(values),
+        Dropout(0.2),
+        nn.Linear(values, 256),
         nn.GELU(),
         Dropout(0.2),
         nn.Linear(256, 128),

@@ -22,7 +22,7 @@ import torch
 from torch.nn import functional as F
 
 from world2act_core.alignment.adapters import Alignment
-from world2act_core.alignment.train import video_latents
+from world2act_core.alignment.train import SeenChunks, video_latents
 from world2act_core.runs import Checkpointed, fit
 from world2act_core.runs.training import Losses
 from world2act_core.world_model.chunk_latents import ChunkLatents
@@ -57,10 +57,11 @@ def calibrate(
         wanted = video_latents(alignment, real, np.arange(chunks))
         actions = alignment.decoder(wanted)
     adapter = copy.deepcopy(alignment.video).requires_grad_(True)
+    seen = SeenChunks(adapter, imagined, np.arange(chunks))
 
     def losses(rng: np.random.Generator) -> Losses:
         rows = rng.integers(0, chunks, config.batch)
-        z = adapter(*imagined.pair(rows))
+        z = adapter.read(*seen(rows))
         embedding = F.mse_loss(z, wanted[rows])
         decoded = F.mse_loss(alignment.decoder(z), actions[rows])
         return {"loss": embedding + decoded, "embedding": embedding, "decoded": decoded}

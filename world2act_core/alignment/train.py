@@ -9,14 +9,18 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from world2act_core.alignment.adapters import POOLINGS, AdapterConfig, Alignment
+from world2act_core.alignment.adapters import POOLINGS, AdapterConfig, Alignment, VideoAdapter
 from world2act_core.alignment.losses import DIRECTIONS, MATCHINGS, info_nce, sequence_similarity
 from world2act_core.alignment.sampling import SequenceSampler
 from world2act_core.episodes.chunks import ChunkTable
 from world2act_core.errors import World2ActError
+from world2act_core.networks.codec import PatchCodec
 from world2act_core.runs import Checkpointed, fit
 from world2act_core.types import Array
 from world2act_core.world_model.chunk_latents import ChunkLatents
+
+FLOW_FLOOR = 0.03
+"""Least spread of a cell's flow, in cells (a quarter of a pixel of 64): less is noise, and is not made larger."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ def train_alignment(
     checkpoint: Path,
     label: str = "stage 1",
     held_out: tuple[ChunkTable, ChunkLatents] | None = None,
+    codec: PatchCodec | None = None,
+    weight: Array | None = None,
 ) -> tuple[Alignment, list[dict[str, float]]]:
     """Train B_v, B_a and D_a on the labelled chunks of a table.
 
@@ -63,25 +69,32 @@ def train_alignment(
         latents: the world model's, around the table's chunks; the world model stays frozen.
         checkpoint: file to resume from.
         held_out: episodes on which ``held_out_figures`` are measured, and printed, while it trains.
+        codec: that made the latents, for an adapter that reads flow.
+        weight: ``(N,)`` of each chunk in reconstruction and decoding (ours); None weighs all alike.
+
+    Raises:
+        World2ActError: the adapter is to read flow, and there is no codec.
     """
     torch.manual_seed(seed)
-    _, chunk_length, actions = table.actions.shape
-    shape = (latents.latent_shape, chunk_length, actions, config.size, config.pooling, config.scene_dropout)
-    alignment = Alignment(AdapterConfig(*shape))
+    alignment = new_alignment(table, latents, config, codec)
+    seen = SeenChunks(alignment.video, latents, np.flatnonzero(table.labelled))
+    seen.fit()
     sampler = SequenceSampler(table, config.length, config.batch, config.hard_ratio)
     all_actions = torch.from_numpy(table.actions)
+    weights = torch.from_numpy(np.ones(len(table)) if weight is None else weight).float()
 
     def losses(rng: np.random.Generator) -> dict[str, torch.Tensor]:
         batch = sampler.draw(rng)
         shape, flat = batch.rows.shape, batch.rows.reshape(-1)
         a = all_actions[flat]
         z_a = alignment.action(a)
-        z_v = alignment.video(*latents.pair(flat))
+        z_v = alignment.video.read(*seen(flat))
         valid = torch.from_numpy(batch.mask)
         similarity = sequence_similarity(z_v.unflatten(0, shape), z_a.unflatten(0, shape), valid, config.matching)
         contrast = info_nce(similarity, config.temperature, directions=config.directions)
-        reconstruction = masked_mse(alignment.decoder(z_a), a, valid.flatten())
-        decode = masked_mse(alignment.decoder(z_v), a, valid.flatten())
+        counts = valid.flatten() * weights[flat]
+        reconstruction = masked_mse(alignment.decoder(z_a), a, counts)
+        decode = masked_mse(alignment.decoder(z_v), a, counts)
         loss = reconstruction + config.contrast * contrast + config.decode * decode
         return {"loss": loss, "reconstruction": reconstruction, "contrast": contrast, "decode": decode}
 
@@ -101,8 +114,41 @@ def train_alignment(
     )
 
 
+def new_alignment(
+    table: ChunkTable, latents: ChunkLatents, config: Stage1Config, codec: PatchCodec | None = None
+) -> Alignment:
+    """Untrained, for the shapes of a table and its latents."""
+    _, chunk_length, actions = table.actions.shape
+    shape = (latents.latent_shape, chunk_length, actions, config.size, config.pooling, config.scene_dropout)
+    alignment = Alignment(AdapterConfig(*shape, None if codec is None else codec.shape))
+    if alignment.video.motion is not None and codec is not None:
+        alignment.video.motion.codec.load_state_dict(codec.state_dict())
+    return alignment
+
+
+class SeenChunks:
+    """What a video adapter sees of chunks. Flow is costly and nothing in it is learned: each chunk is seen once."""
+
+    def __init__(self, adapter: VideoAdapter, latents: ChunkLatents, rows: Array) -> None:
+        """``rows (N,)``: all that will be asked for."""
+        self._adapter, self._latents, self._rows = adapter, latents, rows
+        self._flow: torch.Tensor | None = None
+        if adapter.motion is not None:
+            parts = [adapter.see(*latents.pair(rows[begin : begin + 256]))[0] for begin in range(0, len(rows), 256)]
+            self._flow = torch.zeros(rows.max() + 1, parts[0].shape[1])
+            self._flow[torch.from_numpy(rows)] = torch.cat(parts)
+
+    def __call__(self, rows: Array) -> tuple[torch.Tensor, ...]:
+        return self._latents.pair(rows) if self._flow is None else (self._flow[torch.from_numpy(rows)],)
+
+    def fit(self) -> None:
+        """Give the adapter the scale of what it sees, where it wants one."""
+        if self._flow is not None:
+            self._adapter.net[0].fit(self._flow[torch.from_numpy(self._rows)], floor=FLOW_FLOOR)
+
+
 def masked_mse(predicted: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Mean squared error ``(N, M, A)`` over the rows with ``valid (N,)``; padding has no say."""
+    """Mean squared error ``(N, M, A)`` over the rows, each with its weight ``valid (N,)``; padding's is 0."""
     errors = F.mse_loss(predicted, truth, reduction="none").mean((1, 2))
     return (errors * valid).sum() / valid.sum().clamp_min(1)
 
@@ -143,10 +189,11 @@ def action_r2(alignment: Alignment, table: ChunkTable, latents: ChunkLatents) ->
 def retrieval_accuracy(alignment: Alignment, table: ChunkTable, latents: ChunkLatents, seed: int = 0) -> float:
     """Share of sequences whose own actions are the most similar ones of a batch, averaged over 32 batches."""
     sampler, hits, total = SequenceSampler(table, 8, 16), 0, 0
-    for step in range(32):
-        batch = sampler.draw(np.random.default_rng((seed, step)))
+    batches = [sampler.draw(np.random.default_rng((seed, step))) for step in range(32)]
+    drawn, place = np.unique(np.concatenate([batch.rows.reshape(-1) for batch in batches]), return_inverse=True)
+    known = video_latents(alignment, latents, drawn)[torch.from_numpy(place)]  # most are drawn many times
+    for batch, z_v in zip(batches, known.split([batch.rows.size for batch in batches]), strict=True):
         flat = batch.rows.reshape(-1)
-        z_v = video_latents(alignment, latents, flat)
         z_a = alignment.action(torch.from_numpy(table.actions[flat]))
         shape, valid = batch.rows.shape, torch.from_numpy(batch.mask)
         similarity = sequence_similarity(z_v.unflatten(0, shape), z_a.unflatten(0, shape), valid)

@@ -7,7 +7,7 @@ from functools import cached_property
 from types import ModuleType
 from typing import Any
 
-from world2act_core.alignment import adapters, calibrate, losses, sampling
+from world2act_core.alignment import adapters, calibrate, losses, motion, sampling
 from world2act_core.alignment import train as alignment_train
 from world2act_core.episodes import chunks
 from world2act_core.networks import blocks, codec, eyes
@@ -32,7 +32,7 @@ SIMULATION: list[ModuleType] = [libero, control, rendering, meshes, starts, roll
 _EYES: list[ModuleType] = [blocks, codec, eyes]
 _BASE: list[ModuleType] = [stages, compact_policy, seen, *_EYES, chunks, training]
 _WORLD_MODEL: list[ModuleType] = [stages, compact_world_model, codec, chunks, training]
-_ALIGNMENT: list[ModuleType] = [adapters, losses, sampling, alignment_train, calibrate]
+_ALIGNMENT: list[ModuleType] = [adapters, motion, losses, sampling, alignment_train, calibrate]
 _STAGE1: list[ModuleType] = [stages, *_ALIGNMENT, chunk_latents, chunks, training]
 _RESIDUAL_POLICY: list[ModuleType] = [residual_card, residual_files, residual_policy]
 _RESIDUAL: list[ModuleType] = [*_EYES, residual_network, residual_train, *_RESIDUAL_POLICY, losses, training]
@@ -123,7 +123,7 @@ class Learning:
         return self._make(
             name,
             lambda stage: self.work.stage1(stage, *read),
-            config=stage_config(self.recipe, "stage1", "calibration", "clips", "base"),
+            config=stage_config(self.recipe, "stage1", "calibration", "clips", "base", "demonstrations_weigh"),
             inputs=list({stage.name: stage for stage in read}.values()),
             code=_STAGE1,
         )

@@ -61,6 +61,7 @@ class Recipe:
     video_noise: tuple[float, ...] = (0.1, 0.2)  # of the demonstrator in the videos, cycled: they show recoveries
     release_chunks: int = 3  # demonstrations and videos go on so long after success, to show how the gripper lets go
     pair_noise: tuple[float, ...] = (0.0, 0.0, 0.1, 0.2)  # of the base in the free pairs, cycled
+    demonstrations_weigh: float = 5.0  # in Stage 1, beside the free pairs, which are many and hardly ever let go
     pair_steps: int = 110  # longer than a demonstration; what comes later shows a base that is lost
     rollout_steps: int = 160  # post-training rollouts end there; evaluation runs to the task's horizon
     used_spread: float = 0.15  # action dimensions that spread less in the demonstrations get no residual

@@ -103,6 +103,7 @@ class Stages:
         model = load_world_model(world_model.path(WORLD_MODEL))
         table = self.table([demonstrations, free_pairs])
         train, held_out = split_episodes(table, 0.9)
+        demonstrated = train.episode < len(self.table([demonstrations]).episode_ids)
         unseen = real_latents(model, held_out)
         alignment, history = train_alignment(
             train,
@@ -111,6 +112,8 @@ class Stages:
             self.recipe.seed,
             stage.scratch / "checkpoint.pt",
             held_out=(held_out, unseen),
+            codec=model.codec,
+            weight=np.where(demonstrated, self.recipe.demonstrations_weigh, 1.0),
         )
         if self.recipe.calibration.steps:
             self._calibrate(alignment, model, videos, stage.scratch / "calibration.pt")

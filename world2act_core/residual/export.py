@@ -174,7 +174,8 @@ def wanted_graphs(
         shape = tuple(alignment.config.latent_shape)  # any latents will do: what is compared is arithmetic
         before, after = torch.randn(2, len(table), *shape, generator=torch.Generator().manual_seed(0))
         video = alignment.reader_of_imagined
-        yield Wanted("video_adapter.onnx", video, {"before": before, "after": after}, video(before, after))
+        if video.motion is None:  # flow is OpenCV's, and no graph
+            yield Wanted("video_adapter.onnx", video, {"before": before, "after": after}, video(before, after))
 
 
 def write_graph(wanted: Wanted, folder: Path) -> float:
