@@ -34,7 +34,8 @@ def content(found: Collection, beside: Path) -> dict[str, Any]:
         videos, links = _media(stored, owned[stored.home], beside)
         fresh = []
         for row in stored.rows:
-            key = (stored.kind, row.suite, row.task, row.part, row.trials, json.dumps(identity(stored), sort_keys=True))
+            tried = tuple((trial.start_id, trial.policy, trial.success, trial.seconds) for trial in row.trials)
+            key = (stored.kind, row.part, tried, json.dumps(identity(stored), sort_keys=True))
             if key in seen:
                 seen[key]["copies"].append(str(stored.path))
             else:
