@@ -33,7 +33,7 @@ const PLURAL = {
 const usual = (column) =>
   !column.startsWith("metric ")
     ? rows.some((row) => ![null, "", undefined].includes(cell(row, column)))
-    : metrics.length <= FEW_METRICS;
+    : metrics.length <= FEW_METRICS || /^metric (safety|latency)\b/.test(column);
 const state = {
   wanted: {},
   sort: "date",
