@@ -13,13 +13,6 @@ from world2act_core.evaluation.statistics import ALPHA, CONFIDENCE
 from world2act_core.evaluation.trials import PairedTrials, Trial
 
 SCHEMA = "world2act.evaluation/1"
-_TRIAL_KINDS: dict[str, tuple[type, ...]] = {
-    "start_id": (str,),
-    "policy": (str,),
-    "success": (bool,),
-    "steps": (int,),
-    "seconds": (int, float),
-}
 
 
 def versions_used() -> dict[str, str]:
@@ -153,7 +146,14 @@ def trial_from_json(raw: Mapping[str, Any]) -> Trial:
     Raises:
         KeyError, TypeError: a field is missing or of the wrong kind.
     """
-    for name, kind in _TRIAL_KINDS.items():
+    kinds: dict[str, tuple[type, ...]] = {
+        "start_id": (str,),
+        "policy": (str,),
+        "success": (bool,),
+        "steps": (int,),
+        "seconds": (int, float),
+    }
+    for name, kind in kinds.items():
         if not isinstance(raw[name], kind):
             raise TypeError(f"{name} is {raw[name]!r}")
-    return Trial(**{name: raw[name] for name in _TRIAL_KINDS})
+    return Trial(**{name: raw[name] for name in kinds})
