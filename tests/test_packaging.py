@@ -87,6 +87,11 @@ def test_the_wheel_holds_the_mappings_of_policy_servers(wheel: zipfile.ZipFile) 
     assert files and files <= set(wheel.namelist())
 
 
+def test_the_wheel_holds_the_script_of_the_results_page(wheel: zipfile.ZipFile) -> None:
+    files = {str(path.relative_to(ROOT)) for path in (ROOT / "world2act_core/recipes/results").glob("*.js")}
+    assert files and files <= set(wheel.namelist())
+
+
 def test_the_wheel_holds_the_message_definitions(wheel: zipfile.ZipFile) -> None:
     """They lie in the ROS package; the core reaches them through a link, which a wheel cannot hold."""
     messages = {file.name for file in (ROOT / "ros_ws/src/world2act_interfaces/msg").glob("*.msg")}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +117,16 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(tmp_path: Path) -> None:
     more = ToyPool()
     evaluate_suite(plan(episodes=6), tmp_path, more)
     assert len(more.jobs) == 4, "more episodes go on with those that are there"
+
+
+def test_it_says_when_its_last_trial_ended_however_often_it_is_asked_again(tmp_path: Path) -> None:
+    before = datetime.now(timezone.utc).replace(microsecond=0)
+    ended = evaluate_suite(plan(), tmp_path, ToyPool()).finished
+    assert before <= datetime.fromisoformat(ended) <= datetime.now(timezone.utc)
+    an_hour_ago = time.time() - 3600
+    os.utime(tmp_path / "trials.jsonl", (an_hour_ago, an_hour_ago))
+    again = evaluate_suite(plan(), tmp_path, ToyPool()).finished
+    assert datetime.fromisoformat(again) == datetime.fromtimestamp(int(an_hour_ago), timezone.utc)
 
 
 def test_trials_of_another_look_are_not_mixed_in(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class SuiteResults:
         rendering: what the frames looked like.
         instructions: task → the instruction in words.
         trials: one a start, in order of task and start.
+        finished: when the last trial ended, ISO 8601 in UTC; "" in a file of before this was kept.
     """
 
     suite: str
@@ -43,6 +45,7 @@ class SuiteResults:
     trials: tuple[Trial, ...]
     versions: Mapping[str, str]
     commit: str = ""
+    finished: str = field(default="", compare=False)
 
     def of_task(self, task: int) -> list[Trial]:
         return [trial for trial in self.trials if Start.parse(trial.start_id).task == task]
@@ -59,6 +62,7 @@ def write_suite(path: Path, results: SuiteResults) -> None:
     content = {
         "schema": SCHEMA,
         **{name: getattr(results, name) for name in ("suite", "policy", *MUST_AGREE[1:], *MAY_DIFFER)},
+        **({"finished": results.finished} if results.finished else {}),
         "all": _rate(results.trials),
         "tasks": tasks,
         "trials": [asdict(trial) for trial in results.trials],
@@ -78,12 +82,13 @@ def read_suite(path: Path) -> SuiteResults:
             **{name: raw[name] for name in ("suite", "policy", *MUST_AGREE[1:], *MAY_DIFFER)},
             instructions={entry["task"]: entry["instruction"] for entry in raw["tasks"]},
             trials=tuple(trial_from_json(trial) for trial in raw["trials"]),
+            finished=raw.get("finished", ""),
         )
         stated = [raw["all"]["successes"], *(entry["successes"] for entry in raw["tasks"])]
     except (KeyError, TypeError) as error:
         raise RunError(f"{path} is incomplete (at {error}): evaluate again") from None
-    counted = [results.trials, *(results.of_task(task) for task in results.instructions)]
-    if stated != [sum(trial.success for trial in trials) for trials in counted]:
+    solved = Counter(Start.parse(trial.start_id).task for trial in results.trials if trial.success)
+    if stated != [solved.total(), *(solved[task] for task in results.instructions)]:
         raise RunError(f"{path} states rates that do not follow from its trials: it was edited, evaluate again")
     return results
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import os
@@ -19,7 +20,8 @@ from world2act_core.pages.rates import MINUS
 from world2act_core.pages.style import STYLE
 from world2act_core.types import Array
 
-# Scripts and anything from outside the file are forbidden, so that "self-contained" is enforced by the browser.
+# Anything from outside the file is forbidden, and every script but a page's own (by its hash), so that "self-contained"
+# is enforced by the browser.
 _POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
 
 
@@ -47,6 +49,8 @@ class Page:
 
     extra_style = ""
     """Rules behind the common style sheet, for what only one kind of page has."""
+    script = ""
+    """JavaScript at the end of the page, for the one kind that has any. The browser runs this text and no other."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -84,6 +88,10 @@ class Page:
         note = f'<p class="note">{escape(caption)}</p>' if caption else ""
         css = "card half" if half else "card"
         self._sections.append(f'<section class="{css}" id="{anchor}">{heading}{note}{body}</section>')
+
+    def add_html(self, html: str) -> None:
+        """What is no card, in which the caller has escaped every text."""
+        self._sections.append(html)
 
     def add_curves(
         self,
@@ -170,16 +178,18 @@ class Page:
         title = escape(self.title)
         links = "".join(f'<a href="#{anchor}">{escape(name)}</a>' for anchor, name in self._contents)
         nav = f"<nav>{links}</nav>" if len(self._contents) > 2 else ""
+        script = f"<script>{self.script}</script>\n" if self.script else ""
+        scripts = "with its script" if self.script else "no scripts"
         return (
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+            f'<meta http-equiv="Content-Security-Policy" content="{_policy(self.script)}">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f'<link rel="icon" href="data:,">\n<title>{title}</title>\n'
             f"<style>{STYLE}{self.extra_style}</style>\n</head>\n"
             "<body>\n<main>\n"
             f'<header><div class="brand">World2Act report</div><h1>{title}</h1>{nav}</header>\n'
             '<div class="cards">\n' + "\n".join(self._sections) + "\n</div>\n"
-            "<footer>One file, no scripts, nothing loaded from elsewhere.</footer>\n</main>\n</body>\n</html>\n"
+            f"<footer>One file, {scripts}, nothing loaded from elsewhere.</footer>\n</main>\n{script}</body>\n</html>\n"
         )
 
     def write(self, path: Path) -> None:
@@ -187,6 +197,13 @@ class Page:
         temporary = path.with_name(path.name + ".tmp")
         temporary.write_text(self.html(), encoding="utf-8")
         os.replace(temporary, path)
+
+
+def _policy(script: str) -> str:
+    if not script:
+        return _POLICY
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"{_POLICY}; script-src 'sha256-{digest}'"
 
 
 def _image(image: Array, name: str) -> str:

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +97,8 @@ def evaluate_suite(plan: Plan, out: Path, pool: WorkerPool) -> SuiteResults:
         for finished in pool.run(try_once, jobs, description=plan.suite):
             yield finished.result
 
-    identity = {**facts, "versions": versions()}
-    trials = evaluate(
-        _in_workers_only, (POLICY,), starts, out / "trials.jsonl", identity=identity, map_trials=in_workers
-    )
+    identity, log = {**facts, "versions": versions()}, out / "trials.jsonl"
+    trials = evaluate(_in_workers_only, (POLICY,), starts, log, identity=identity, map_trials=in_workers)
     return SuiteResults(
         suite=plan.suite,
         policy={**facts["policy"], "metadata": metadata},
@@ -108,6 +107,7 @@ def evaluate_suite(plan: Plan, out: Path, pool: WorkerPool) -> SuiteResults:
         trials=tuple(trials),
         versions=versions(),
         commit=commit(),
+        finished=datetime.fromtimestamp(log.stat().st_mtime, timezone.utc).isoformat(timespec="seconds"),
     )
 
 

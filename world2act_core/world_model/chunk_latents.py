@@ -50,7 +50,8 @@ class InMemoryLatents:
         return c, h, w
 
     def pair(self, rows: Array) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.latents[self.before[rows]], self.latents[self.after[rows]]
+        before, after = (torch.from_numpy(side[rows]) for side in (self.before, self.after))
+        return self.latents.index_select(0, before), self.latents.index_select(0, after)  # a third of the time of [...]
 
 
 def real_latents(model: CompactWorldModel, table: ChunkTable) -> InMemoryLatents:
