@@ -37,6 +37,9 @@ class Split:
 TRAINING_SPLITS = ("demonstrations", "videos", "free_pairs", "post_training")
 """Fields of ``Recipe``: the splits that something is learned from."""
 
+ON_VIDEOS = ("none", "imagined", "real")
+"""What Stage 2 learns from at the frames of the videos."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -65,7 +68,9 @@ class Recipe:
     pair_steps: int = 110  # longer than a demonstration; what comes later shows a base that is lost
     rollout_steps: int = 160  # post-training rollouts end there; evaluation runs to the task's horizon
     used_spread: float = 0.15  # action dimensions that spread less in the demonstrations get no residual
-    stage2_on_videos: bool = True  # ours: Stage 2 also imagines, and learns, at the frames of the videos
+    # Ours: Stage 2 also learns at the frames of the videos, from what is "imagined" there or what "real"ly followed;
+    # the paper's does not ("none").
+    stage2_on_videos: str = "imagined"
     rounds: int = 3  # of Stage 2: rollouts with the newest policy, then training
 
     # What all models learn from: "skills", each clip with its atomic prompt (the paper's), or "tasks", whole episodes
@@ -90,6 +95,10 @@ class Recipe:
         """Refuse what would only fail, or be wrong, after minutes of work."""
         if self.base.cameras not in (CompactConfig().cameras, self.cameras):
             raise World2ActError(f"base.cameras {list(self.base.cameras)} is decided by cameras: leave it out")
+        if self.stage2_on_videos not in ON_VIDEOS:
+            raise World2ActError(
+                f"stage2_on_videos is {self.stage2_on_videos!r}, expected one of {', '.join(ON_VIDEOS)}"
+            )
         if self.clips not in ("skills", "tasks"):
             raise World2ActError(f"clips is {self.clips!r}, expected 'skills' or 'tasks'")
         for name in ("base", "cloning"):

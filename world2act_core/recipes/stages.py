@@ -128,11 +128,7 @@ class Stages:
         """Stage 2: rounds of rollouts with the newest policy, then training the residual on all of them, and at the
         frames of the videos too where the recipe says so."""
         trainer = self.trainer(demonstrations, base, world_model, stage1)
-        shown = (
-            trainer.post_training_set(self.table([videos], with_actions=False))
-            if self.recipe.stage2_on_videos
-            else None
-        )
+        shown = trainer.shown_by_videos(self.table([videos], with_actions=False))
         starts = self.recipe.starts(self.recipe.post_training)
         shares = np.array_split(np.arange(len(starts)), self.recipe.rounds)
         history: list[dict[str, float]] = []
@@ -252,6 +248,14 @@ class Trainer:
     def post_training_set(self, table: ChunkTable) -> PostTrainingSet:
         latents = targets(self.model, table, self.recipe.imagination)
         return post_training_set(table, self.policy, latents, self.alignment)
+
+    def shown_by_videos(self, table: ChunkTable) -> PostTrainingSet | None:
+        """What the recipe wants learned at the frames of the videos."""
+        if self.recipe.stage2_on_videos == "none":
+            return None
+        if self.recipe.stage2_on_videos == "imagined":
+            return self.post_training_set(table)
+        return post_training_set(table, self.policy, real_latents(self.model, table), self.alignment, imagined=False)
 
     def train_once(self, data: PostTrainingSet, stage: Stage) -> None:
         """The only round of a stage that needs no rollouts."""

@@ -31,7 +31,7 @@ recipe:
   pair_steps: 24
   rollout_steps: 24
   rounds: 2
-  stage2_on_videos: true
+  stage2_on_videos: imagined
   base: {{steps: 20}}
   cloning: {{steps: 20}}
   inverse_dynamics: {{steps: 20, width: 8}}

@@ -33,12 +33,12 @@ def decode_only(context: Context) -> Made:
 def contrast_only(context: Context) -> Made:
     """The paper's Stage 2 (section 3.3): the contrastive loss over sequences alone, on rollouts alone."""
     recipe = _with(context.recipe, decode=0.0, contrast=1.0, over="sequences", penalty=0.0)
-    return _stage2(context, replace(recipe, stage2_on_videos=False))
+    return _stage2(context, replace(recipe, stage2_on_videos="none"))
 
 
 def rollouts_only(context: Context) -> Made:
     """Without the frames of the videos, which Stage 2 of the paper does not see either."""
-    return _stage2(context, replace(context.recipe, stage2_on_videos=False))
+    return _stage2(context, replace(context.recipe, stage2_on_videos="none"))
 
 
 def imagined_once(context: Context) -> Made:
@@ -57,7 +57,7 @@ def without_videos(context: Context) -> Made:
     learning = shared.learning
     world_model = learning.world_model_of("world_model_of_demonstrations", learning.demonstrations)
     stage1 = learning.stage1_of("stage1_of_demonstrations", world_model, videos=learning.demonstrations)
-    recipe = replace(context.recipe, stage2_on_videos=False)
+    recipe = replace(context.recipe, stage2_on_videos="none")
     work = Stages(recipe, context.pool)
     work.stage2(context.stage, learning.demonstrations, learning.base, learning.videos, world_model, stage1)
     return _made(shared, context, recipe, stage1)
@@ -73,8 +73,9 @@ def fine_tuned(context: Context) -> Made:
     attempts = work.attempts(bags, starts, "base", (0.0,), base=str(base), max_steps=recipe.rollout_steps)
     record(context.pool, attempts, "rollouts")
     data = trainer.post_training_set(work.folders_table([bags]))
-    if recipe.stage2_on_videos:
-        data = data.with_(trainer.post_training_set(work.table([learning.videos], with_actions=False)))
+    shown = trainer.shown_by_videos(work.table([learning.videos], with_actions=False))
+    if shown is not None:
+        data = data.with_(shown)
     assert data.wanted is not None
     used = trainer.residual.used  # no mask holds a base's other action dimensions: it is asked to go on there as it did
     data = replace(data, wanted=torch.where(used.bool(), data.wanted, data.base))
