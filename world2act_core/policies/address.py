@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -17,6 +17,7 @@ Opener = Callable[[str, Embodiment], Policy]
 _SCHEMES: dict[str, str] = {
     "compact": "world2act_core.policies.compact:open_compact_policy",
     "cosmos": "world2act_core.policies.cosmos.client:open_cosmos",
+    "cosmos-policy": "world2act_core.policies.cosmos.package:open_cosmos_package",
     "gr00t": "world2act_core.policies.gr00t.client:open_gr00t",
     "imagination": "world2act_core.baselines.imagination:open_imagination",
     "lerobot": "world2act_core.policies.lerobot:open_lerobot",
@@ -70,6 +71,20 @@ def import_part(module: str) -> ModuleType:
         if extra is None:
             raise
         raise MissingExtraError(f"{missing.name} is not installed: pip install 'world2act[{extra}]'") from missing
+
+
+def path_with_options(scheme: str, reference: str, known: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """``PATH?name=value&...`` → the path, and the options that were given.
+
+    Raises:
+        RunError: there is no path, or an option that the scheme does not know.
+    """
+    path, _, query = reference.partition("?")
+    options = dict(entry.partition("=")[::2] for entry in query.split("&") if entry)
+    if not path or options.keys() - set(known):
+        example = "&".join(f"{name}=..." for name in known)
+        raise RunError(f"{scheme}:{reference}: expected {scheme}:PATH, perhaps with ?{example}")
+    return path, options
 
 
 def two_files(reference: str) -> tuple[Path, Path]:

@@ -24,17 +24,23 @@ from world2act_core.types import Array, Observation
 ORIENTATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     AXIS_ANGLE: (axis_angle_from_quaternion, quaternion_from_axis_angle),
 }
+STILL_PROMPT = "stand still"
+"""What a policy is told when it is asked only to see what it answers."""
 
 
 @dataclass(frozen=True)
 class ImageKey:
-    """An image of the protocol: ``camera``'s, fitted to ``(rows, columns)`` and, if so, mirrored."""
+    """An image of the protocol: ``camera``'s, fitted to ``(rows, columns)`` and, if so, mirrored.
+
+    ``frame``: rows and columns of the frame from which the model's makers fit it; None: they render its own size.
+    """
 
     key: str
     camera: str
     rows: int
     columns: int
     mirror: bool
+    frame: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,11 @@ class ModelMapping:
     def standard_state(self) -> tuple[str, ...]:
         """State keys that everybody who speaks the protocol sends."""
         return tuple(key for key, entry in self.state.items() if not entry.extra)
+
+    def frame_sizes(self, keys: Sequence[str] | None = None) -> dict[str, list[int]]:
+        """Camera → rows and columns of the frames that suit the model best; of the named image keys, or of all."""
+        entries = [self.images[key] for key in (self.images if keys is None else keys)]
+        return {entry.camera: list(entry.frame or (entry.rows, entry.columns)) for entry in entries}
 
     def image_keys(self, cameras: Sequence[str]) -> tuple[str, ...]:
         """Keys that carry these cameras.
@@ -287,12 +298,14 @@ def _parse(raw: Checked, embodiment: Embodiment) -> ModelMapping:
 
 def _image(key: str, raw: Checked, embodiment: Embodiment) -> ImageKey:
     rows, columns = raw.vector("size", 2, above=0)
+    frame = raw.vector("frame", 2, above=0) if "frame" in raw else None
     entry = ImageKey(
         key=key,
         camera=raw.text("camera", one_of=tuple(embodiment.cameras)),
         rows=int(rows),
         columns=int(columns),
         mirror=raw.flag("mirror") if "mirror" in raw else False,
+        frame=None if frame is None else (int(frame[0]), int(frame[1])),
     )
     raw.no_other_keys()
     return entry

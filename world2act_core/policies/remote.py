@@ -15,7 +15,7 @@ from typing import Any
 
 from world2act_core.embodiment import Embodiment
 from world2act_core.errors import ContractError, PolicyServerError, World2ActError, printable, without_key
-from world2act_core.policies.mapping import ModelMapping, load_mapping
+from world2act_core.policies.mapping import STILL_PROMPT, ModelMapping, load_mapping
 from world2act_core.policies.protocol import Policy
 from world2act_core.policies.server_address import ServerAddress
 from world2act_core.types import LONGEST_CHUNK, ActionChunk, Array, Observation
@@ -83,11 +83,10 @@ class RemotePolicy(Policy):
         self.cameras = tuple(self.mapping.images[key].camera for key in agreement.images)
         parts = [part for key in agreement.state for part in self.mapping.state[key].parts]
         self.streams = tuple(dict.fromkeys(part.stream for part in parts))
-        sizes = [self.mapping.images[key] for key in agreement.images]
         self.metadata = {
             "protocol": self.protocol,
             "server": str(address),
-            "images": {entry.camera: [entry.rows, entry.columns] for entry in sizes},
+            "images": self.mapping.frame_sizes(agreement.images),
         }
 
     # --- to be filled in ---------------------------------------------------------------------------------------------
@@ -186,7 +185,7 @@ class RemotePolicy(Policy):
     def _find_out(self, agreement: Agreement) -> Agreement:
         """Ask for one chunk, of a black scene and a robot at rest, to see that the answer fits; then forget it."""
         deadline = time.monotonic() + self.address.connect_timeout_s
-        answer = self._ask(agreement, [self.mapping.still()], ["stand still"], deadline)
+        answer = self._ask(agreement, [self.mapping.still()], [STILL_PROMPT], deadline)
         horizon = self._checked(answer, 1, agreement.horizon).shape[1]
         self._restart_due = True
         return Agreement(agreement.images, agreement.state, agreement.language, horizon)
