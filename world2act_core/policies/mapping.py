@@ -8,7 +8,7 @@ of your own gets a file of its own, named in the policy's address (``mapping=FIL
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -110,6 +110,13 @@ class ModelMapping:
         """Camera → rows and columns of the frames that suit the model best; of the named image keys, or of all."""
         entries = [self.images[key] for key in (self.images if keys is None else keys)]
         return {entry.camera: list(entry.frame or (entry.rows, entry.columns)) for entry in entries}
+
+    def resized(self, sizes: Mapping[str, tuple[int, int]]) -> ModelMapping:
+        """The same with other rows and columns of some image keys."""
+        images = dict(self.images)
+        for key, (rows, columns) in sizes.items():
+            images[key] = replace(images[key], rows=rows, columns=columns, frame=None)
+        return replace(self, images=images)
 
     def image_keys(self, cameras: Sequence[str]) -> tuple[str, ...]:
         """Keys that carry these cameras.

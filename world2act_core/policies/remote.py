@@ -20,6 +20,9 @@ from world2act_core.policies.protocol import Policy
 from world2act_core.policies.server_address import ServerAddress
 from world2act_core.types import LONGEST_CHUNK, ActionChunk, Array, Observation
 
+LARGEST_SIDE = 4096
+"""Rows or columns of an image that a server may ask for."""
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -219,6 +222,29 @@ class RemotePolicy(Policy):
                 f"{self.address} is a policy for another robot: it wants {unknown[0]!r}, which {self.mapping.file} "
                 f"for {self.embodiment.name} does not know"
             )
+
+    def heed(self, about: Any) -> None:
+        """What only a server of ours says of itself: that its policy remembers, and in which size it sees images.
+
+        Raises:
+            PolicyServerError: it says nonsense.
+        """
+        if not isinstance(about, dict):
+            return
+        self.stateful = about.get("stateful") is True
+        sizes: dict[str, tuple[int, int]] = {}
+        frames = about.get("frames")
+        for key, size in frames.items() if isinstance(frames, dict) else ():
+            whole = isinstance(size, (list, tuple)) and all(isinstance(number, int) for number in size)
+            if (
+                key not in self.mapping.images
+                or not whole
+                or len(size) != 2
+                or not 0 < min(size) <= max(size) <= LARGEST_SIDE
+            ):
+                raise self.fault(f"wants an image {str(key)[:40]!r} of size {str(size)[:40]}, which there is not")
+            sizes[key] = (size[0], size[1])
+        self.mapping = self.mapping.resized(sizes)
 
     def fault(self, reason: str, kind: type[PolicyServerError] = PolicyServerError) -> PolicyServerError:
         """The error to raise, with foreign words made fit for a message and our token taken out of them."""

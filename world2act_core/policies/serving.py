@@ -71,9 +71,19 @@ class ServedPolicy:
             "action_horizon": self.horizon,
             "action_dim": self.embodiment.action.size,
             "images": list(self.images),
+            "frames": self._frames(),
             "state": list(self.state),
             "stateful": self.policy.stateful,
         }
+
+    def _frames(self) -> dict[str, list[int]]:
+        """Key → rows and columns that the policy sees best: what it asks for, else what its contract records."""
+        asked = self.policy.metadata.get("images", {})
+        frames = {}
+        for key in self.images:
+            camera = self.mapping.images[key].camera
+            frames[key] = list(asked.get(camera, self.embodiment.cameras[camera].upright_size))
+        return frames
 
     def reset(self) -> None:
         with self._lock:

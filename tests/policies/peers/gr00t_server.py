@@ -76,6 +76,8 @@ def handle(request: dict) -> object:
     if args.token and request.get("api_token") != args.token:
         return {"error": "Unauthorized: Invalid API token"}
     endpoint = request["endpoint"]
+    if endpoint == "ping":
+        return {"status": "ok", "message": "Server is running"}
     if endpoint == "get_modality_config":
         return {
             "video": modality(args.cameras, [int(index) for index in args.history.split(",")]),

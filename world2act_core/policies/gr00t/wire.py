@@ -19,6 +19,8 @@ from world2act_core.types import Array
 PORT = 5555
 LARGEST = 64 << 20
 """Bytes of a message; 32 observations with two 256x256 images are 13 MB."""
+ABOUT = "world2act"
+"""Ours, not NVIDIA's: the key under which a server of ours tells about its policy when it is pinged."""
 KINDS = "biuf"
 """Types of numbers that may travel: no objects, no records."""
 MODALITIES = ("video", "state", "action", "language")
