@@ -59,18 +59,19 @@ def open_policy(address: str, embodiment: Embodiment) -> Policy:
 
 
 def import_part(module: str) -> ModuleType:
-    """A module of ours that needs an extra.
+    """A module of ours that needs an extra, or in somebody else's environment more than that has.
 
     Raises:
-        MissingExtraError: the extra is not installed.
+        MissingExtraError: what it needs is not installed.
     """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as missing:
-        extra = _EXTRAS.get((missing.name or "").partition(".")[0])
-        if extra is None:
+        name = (missing.name or "").partition(".")[0]
+        if name in ("", __package__.partition(".")[0]):
             raise
-        raise MissingExtraError(f"{missing.name} is not installed: pip install 'world2act[{extra}]'") from missing
+        wanted = f"world2act[{_EXTRAS[name]}]" if name in _EXTRAS else name
+        raise MissingExtraError(f"{name} is not installed: pip install '{wanted}'") from missing
 
 
 def path_with_options(scheme: str, reference: str, known: Sequence[str]) -> tuple[str, dict[str, str]]:

@@ -67,6 +67,8 @@ class RemotePolicy(Policy):
     """
 
     protocol: str
+    identity: str = ""
+    """SHA-256 of what the policy is made of; "" where the server does not say."""
 
     def __init__(self, address: ServerAddress, embodiment: Embodiment) -> None:
         self.address, self.embodiment = address, embodiment
@@ -90,6 +92,7 @@ class RemotePolicy(Policy):
             "protocol": self.protocol,
             "server": str(address),
             "images": self.mapping.frame_sizes(agreement.images),
+            "identity": self.identity,
         }
 
     # --- to be filled in ---------------------------------------------------------------------------------------------
@@ -224,14 +227,19 @@ class RemotePolicy(Policy):
             )
 
     def heed(self, about: Any) -> None:
-        """What only a server of ours says of itself: that its policy remembers, and in which size it sees images.
+        """What only a server of ours says of itself: which policy it serves, that it remembers, how it sees images.
 
         Raises:
             PolicyServerError: it says nonsense.
+            ContractError: it serves another policy than before.
         """
         if not isinstance(about, dict):
             return
         self.stateful = about.get("stateful") is True
+        said, before = about.get("identity"), self.identity
+        self.identity = printable(said) if isinstance(said, str) else ""
+        if before and self.identity != before:
+            raise ContractError(f"{self.address} came back with another policy than before: restart to use it")
         sizes: dict[str, tuple[int, int]] = {}
         frames = about.get("frames")
         for key, size in frames.items() if isinstance(frames, dict) else ():

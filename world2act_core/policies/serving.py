@@ -49,13 +49,14 @@ class ServedPolicy:
     Args:
         policy: who acts. One request at a time reaches it.
         mapping: of the protocol and the policy's embodiment.
+        identity: SHA-256 of what the policy is made of, for whoever must not mix it up; "" where nobody knows.
 
     Raises:
         ContractError: the policy needs a camera or stream that does not travel in this protocol.
     """
 
-    def __init__(self, policy: Policy, mapping: ModelMapping) -> None:
-        self.policy, self.mapping = policy, mapping
+    def __init__(self, policy: Policy, mapping: ModelMapping, identity: str = "") -> None:
+        self.policy, self.mapping, self.identity = policy, mapping, identity
         self.embodiment: Embodiment = mapping.embodiment
         self.images = mapping.image_keys(policy.cameras)
         self.state = mapping.state_keys(policy.streams)
@@ -74,6 +75,7 @@ class ServedPolicy:
             "frames": self._frames(),
             "state": list(self.state),
             "stateful": self.policy.stateful,
+            "identity": self.identity,
         }
 
     def _frames(self) -> dict[str, list[int]]:

@@ -92,7 +92,7 @@ def evaluate_suite(plan: Plan, out: Path, pool: WorkerPool) -> SuiteResults:
     tasks = planned_tasks(plan)
     embodiment = load_embodiment(EMBODIMENT)
     plan, metadata = settled(plan, embodiment, pool.size)
-    facts = provenance(plan, embodiment)
+    facts = provenance(plan, embodiment, str(metadata.get("identity", "")))
     starts = [Start(plan.suite, task, index).id for task in tasks for index in range(plan.episodes)]
     (out / "videos").mkdir(parents=True, exist_ok=True)
 
@@ -189,12 +189,16 @@ def frame_size(plan: Plan, asked: Mapping[str, Sequence[int]], usual: int) -> in
     return sizes[0][0] if sizes else usual
 
 
-def provenance(plan: Plan, embodiment: Embodiment) -> dict[str, Any]:
-    """What an outcome of a settled plan depends on, besides versions; JSON values."""
+def provenance(plan: Plan, embodiment: Embodiment, served: str = "") -> dict[str, Any]:
+    """What an outcome of a settled plan depends on, besides versions; JSON values. ``served``: what a policy server
+    says that its policy is made of."""
     settings = RENDERING[plan.rendering]
     contract = hashlib.sha256(repr(replace(embodiment, file="")).encode()).hexdigest()
     return {
-        "policy": {"address": plan.policy, "identity": policy_identity(plan.policy)},
+        "policy": {
+            "address": plan.policy,
+            "identity": policy_identity(plan.policy) or ({"served": served} if served else {}),
+        },
         "protocol": {
             "controller": "OSC_POSE",
             "control_rate_hz": embodiment.control_rate_hz,
