@@ -8,7 +8,7 @@ of your own gets a file of its own, named in the policy's address (``mapping=FIL
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
@@ -91,6 +91,7 @@ class ModelMapping:
 
     Attributes:
         language: key under which the prompt travels.
+        fixed: index of an action dimension that the model does not know → its value.
         file: where it was read from, for messages.
     """
 
@@ -100,6 +101,7 @@ class ModelMapping:
     language: str
     embodiment: Embodiment
     file: str
+    fixed: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def standard_state(self) -> tuple[str, ...]:
@@ -232,6 +234,7 @@ class ModelMapping:
             if not np.isfinite(values).all():
                 raise ContractError(f"action {key} is not finite")
             actions[..., entry.dimensions] = self._from_range(entry, values)
+        actions[..., list(self.fixed)] = list(self.fixed.values())
         return self.embodiment.clamp(actions)
 
     def encode_actions(self, actions: Array) -> dict[str, Array]:
@@ -297,10 +300,11 @@ def _parse(raw: Checked, embodiment: Embodiment) -> ModelMapping:
     images = {key: _image(key, entry, embodiment) for key, entry in raw.section("images").items()}
     state = {key: _state(key, entry, embodiment) for key, entry in raw.section("state").items()}
     actions = {key: _action(key, entry, embodiment) for key, entry in raw.section("actions").items()}
+    fixed = _fixed(raw, embodiment) if "fixed" in raw else {}
     language = raw.text("language")
     raw.no_other_keys()
-    _each_once(raw, (index for entry in actions.values() for index in entry.dimensions), embodiment)
-    return ModelMapping(images, state, actions, language, embodiment, raw.file)
+    _each_once(raw, (*fixed, *(index for entry in actions.values() for index in entry.dimensions)), embodiment)
+    return ModelMapping(images, state, actions, language, embodiment, raw.file, fixed)
 
 
 def _image(key: str, raw: Checked, embodiment: Embodiment) -> ImageKey:
@@ -349,6 +353,18 @@ def _action(key: str, raw: Checked, embodiment: Embodiment) -> ActionKey:
         raw.refuse("at_low", "and at_high go together and must differ")
     raw.no_other_keys()
     return ActionKey(key, tuple(embodiment.action.names.index(name) for name in names), *limits)
+
+
+def _fixed(raw: Checked, embodiment: Embodiment) -> dict[int, float]:
+    """Dimension → value; a name that the embodiment does not have is refused as a key too many."""
+    values = raw.section("fixed")
+    layout = embodiment.action
+    found = {index: values.number(name) for index, name in enumerate(layout.names) if name in values}
+    values.no_other_keys()
+    for index, value in found.items():
+        if not layout.low[index] <= value <= layout.high[index]:
+            raw.refuse("fixed", f"gives {layout.names[index]} {value}, which is out of its range")
+    return found
 
 
 def _each_once(raw: Checked, indices: Iterable[int], embodiment: Embodiment) -> None:
