@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from tests.policies.peering import PANDA, PEERS, address, an_observation
 from tests.policies.served import ROOT, serving
 from world2act_core.embodiment import load_embodiment
 from world2act_core.errors import ContractError, MissingExtraError, PolicyServerError, RunError
 from world2act_core.policies.address import open_policy
-from world2act_core.policies.cosmos.package import read_embeddings
+from world2act_core.policies.cosmos.package import in_world, read_embeddings
 from world2act_core.policies.protocol import Policy
 from world2act_core.types import Array, Observation
 
@@ -88,6 +89,40 @@ def test_a_checkpoint_is_served_to_whoever_speaks_gr00t_or_openpi(checkpoint: Pa
     np.testing.assert_allclose(chunk[:, 5] - chunk[0, 5], np.arange(16) / 100, atol=1e-6)
     np.testing.assert_allclose((chunk[:, 6], closing[:, 6]), ([0.4] * 16, [-0.4] * 16), atol=1e-6)
     np.testing.assert_array_equal(chunk, again)
+
+
+def test_robocasas_poses_are_turned_into_the_worlds_and_its_base_stands_still(checkpoint: Path) -> None:
+    """As RoboCasa's evaluation says: 32 steps, three cameras, robot0_eef_pos and _quat, [0, 0, 0, 0, -1] appended."""
+    (checkpoint / "libero_dataset_statistics.json").rename(checkpoint / "robocasa_dataset_statistics.json")
+    omron = load_embodiment("panda_omron")
+    base, hand = Rotation.from_rotvec([0, 0, 0.6]), Rotation.from_rotvec([0.5, 0.2, -0.1])
+    state = {name: np.zeros(stream.size, np.float32) for name, stream in omron.state.items()}
+    state["gripper_positions"] = np.array([0.04, -0.04], np.float32)
+    for name, place, turn in (("base", [0.3, -0.2, 0.1], base), ("eef", [0.4, 0.1, 0.3], hand)):
+        state[f"{name}_position"] = np.array(place, np.float32)
+        state[f"{name}_orientation"] = turn.as_quat().astype(np.float32)
+    images = {camera: np.full((256, 256, 3), 128, np.uint8) for camera in omron.cameras}
+    arguments = ("--embodiment", "panda_omron", "--policy", f"cosmos-policy:{checkpoint}", "--protocol", "gr00t")
+    with serving(*arguments, environment=PACKAGE) as (_, port):
+        policy = open_policy(address("gr00t", port), omron)
+        chunk = policy.act(Observation(0.0, images, state), BOWL).actions
+        policy.close()
+    assert chunk.shape == (32, 12) and set(policy.cameras) == set(omron.cameras)
+    assert policy.metadata["images"] == {camera: [224, 224] for camera in omron.cameras}
+    np.testing.assert_allclose(chunk[:, 7:], [[0, 0, 0, 0, -1]] * 32)
+    height = np.array([0.3, -0.2, 0.1]) + base.apply([0.4, 0.1, 0.3])
+    w = (base * hand).as_quat()[3]
+    np.testing.assert_allclose(chunk[0, 2:5], 0.5 * np.array([0.04, height[2], w]), atol=1e-6)
+
+
+@pytest.mark.parametrize("turn", [0.2, -2.9, 5.0])
+def test_a_pose_in_the_world_is_the_bases_times_the_hands(turn: float) -> None:
+    rng = np.random.default_rng(0)
+    base, hand = Rotation.from_rotvec([0.1, 0.2, turn]), Rotation.random(random_state=1)
+    place, reach = rng.normal(size=(2, 3))
+    found = in_world(np.array([0.1, 0.2, *reach, *hand.as_quat()]), np.array([*place, *base.as_quat()]))
+    np.testing.assert_allclose(found[:5], [0.1, 0.2, *(place + base.apply(reach))], atol=1e-6)
+    assert abs(found[5:] @ (base * hand).as_quat()) == pytest.approx(1, abs=1e-6)
 
 
 def refused(given: str, folder: Path, **environment: str) -> str:

@@ -18,7 +18,7 @@ from world2act_core.embodiment import Embodiment
 from world2act_core.embodiment.checked import Checked, read_checked
 from world2act_core.errors import ContractError
 from world2act_core.policies.pictures import fitted, mirrored
-from world2act_core.policies.rotations import AXIS_ANGLE, axis_angle_from_quaternion, quaternion_from_axis_angle
+from world2act_core.rotations import AXIS_ANGLE, axis_angle_from_quaternion, quaternion_from_axis_angle
 from world2act_core.types import Array, Observation
 
 ORIENTATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
@@ -206,7 +206,7 @@ class ModelMapping:
                 whole = found.setdefault((part.stream, part.form), np.full(self._natural(part), np.nan, np.float32))
                 whole[part.where] = values
         return {
-            stream: ORIENTATIONS[form][1](values) if form else values
+            stream: ORIENTATIONS[form][1](values).astype(np.float32) if form else values
             for (stream, form), values in found.items()
             if np.isfinite(values).all()
         }

@@ -52,10 +52,15 @@ class ServedPolicy:
         identity: SHA-256 of what the policy is made of, for whoever must not mix it up; "" where nobody knows.
 
     Raises:
-        ContractError: the policy needs a camera or stream that does not travel in this protocol.
+        ContractError: the policy needs a camera or stream that does not travel in this protocol, or its actions do not.
     """
 
     def __init__(self, policy: Policy, mapping: ModelMapping, identity: str = "") -> None:
+        if mapping.fixed:
+            raise ContractError(
+                f"{mapping.file} fixes action dimensions, so it says what a model lacks and not all that a policy may "
+                f"do: a server needs each in its actions"
+            )
         self.policy, self.mapping, self.identity = policy, mapping, identity
         self.embodiment: Embodiment = mapping.embodiment
         self.images = mapping.image_keys(policy.cameras)

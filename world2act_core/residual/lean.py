@@ -108,7 +108,7 @@ class LeanVideo(nn.Module):
 
     def __init__(self, adapter: VideoAdapter) -> None:
         super().__init__()
-        _, _, first, *rest = cast(nn.Sequential, adapter.net)
+        _, _, first, *rest = adapter.net
         latent, change = cast(nn.Linear, first).weight.chunk(2, -1)
         self.first = _linear(torch.cat([latent - change, change], -1), cast(nn.Linear, first).bias)
         self.rest = nn.Sequential(*rest)

@@ -1,8 +1,8 @@
 """Cosmos Policy in this process, by NVIDIA's package: ``cosmos-policy:FOLDER``.
 
 Its functions and settings are those of NVlabs/cosmos-policy: ``get_model``, ``load_dataset_stats``, ``get_action`` of
-cosmos_policy/experiments/robot/cosmos_utils.py, with the values that LIBERO.md there evaluates with. The package needs
-an environment of its own, see docs/policies.md.
+cosmos_policy/experiments/robot/cosmos_utils.py, with the values that LIBERO.md and ROBOCASA.md there evaluate with. The
+package needs an environment of its own, see docs/policies.md.
 
 A checkpoint is a folder on this machine: the package would fetch what looks like a name on Hugging Face, T5-11B for an
 instruction that it does not know, and unpickle both. Here nothing is fetched, and the embeddings, published as a
@@ -28,11 +28,15 @@ from world2act_core.errors import ContractError, MissingExtraError, RunError, pr
 from world2act_core.policies.address import path_with_options
 from world2act_core.policies.mapping import STILL_PROMPT, ModelMapping, load_mapping
 from world2act_core.policies.protocol import Policy
+from world2act_core.rotations import multiply, rotate
 from world2act_core.types import LONGEST_CHUNK, ActionChunk, Array, Observation
 
 OPTIONS = ("config", "embeddings", "mapping", "seed", "stats", "steps")
 SEED, DENOISING_STEPS = 195, 5
 """What LIBERO.md and ROBOCASA.md evaluate with."""
+PROPRIO, BASE = "proprio", "base"
+"""State keys of the mapping: gripper (2), hand's position (3) and orientation (4); and, where these are as seen from a
+base that moves, its pose, which is not the package's."""
 _FAULTS = (RuntimeError, ValueError, TypeError, KeyError, AttributeError, AssertionError, OSError, ImportError)
 """What the package may die of: it checks its inputs with assert, and without a GPU dies of whatever comes first."""
 
@@ -58,8 +62,16 @@ class Settings:
     flip_images: bool = False  # ours are upright
     use_variance_scale: bool = False
 
+    @property
+    def published(self) -> str:
+        """The suite as NVIDIA's checkpoints on Hugging Face spell it."""
+        return {"libero": "LIBERO", "robocasa": "RoboCasa"}[self.suite]
 
-SETTINGS = {"libero_panda": Settings("libero", "cosmos_predict2_2b_480p_libero__inference_only", 16, 1)}
+
+SETTINGS = {
+    "libero_panda": Settings("libero", "cosmos_predict2_2b_480p_libero__inference_only", 16, 1),
+    "panda_omron": Settings("robocasa", "cosmos_predict2_2b_480p_robocasa_50_demos_per_task__inference", 32, 2),
+}
 """Embodiment → how NVIDIA evaluates there."""
 
 
@@ -125,6 +137,8 @@ class CosmosPackagePolicy(Policy):
             key: self._mapping.encode_image(key, observation.images) for key in self._mapping.images
         }
         shown |= {key: self._mapping.encode_state(key, observation.state) for key in self._mapping.state}
+        if BASE in shown:
+            shown[PROPRIO] = in_world(shown[PROPRIO], shown.pop(BASE))
         known = self._package.t5_text_embeddings_cache
         if prompt == STILL_PROMPT and prompt not in known:
             said = next(iter(known))  # asked only to see what an answer looks like
@@ -167,7 +181,7 @@ def open_cosmos_package(reference: str, embodiment: Embodiment) -> CosmosPackage
     if not folder.is_dir():
         raise RunError(
             f"there is no folder {named}: fetch the checkpoint first, "
-            f"hf download nvidia/Cosmos-Policy-LIBERO-Predict2-2B --local-dir FOLDER"
+            f"hf download nvidia/Cosmos-Policy-{SETTINGS[embodiment.name].published}-Predict2-2B --local-dir FOLDER"
         )
     package = _imported()
     stats = _file(folder, options.get("stats", ""), "*_dataset_statistics.json", "stats")
@@ -181,6 +195,13 @@ def open_cosmos_package(reference: str, embodiment: Embodiment) -> CosmosPackage
     except _FAULTS as error:
         raise RunError(f"Cosmos Policy's package cannot load {named}: {_reason(error)}{_without_gpu()}") from error
     return CosmosPackagePolicy(package, loaded, known, settings, mapping, seed=seed, steps=steps)
+
+
+def in_world(proprio: Array, base: Array) -> Array:
+    """Gripper and hand's pose ``(9,)`` as seen from a base, whose pose ``(7,)`` is in the world → in the world."""
+    place, orientation = base[:3], base[3:]
+    position = place + rotate(orientation, proprio[2:5])
+    return np.concatenate([proprio[:2], position, multiply(orientation, proprio[5:])]).astype(np.float32)
 
 
 def read_embeddings(file: Path) -> dict[str, Any]:

@@ -23,7 +23,10 @@ def get_model(cfg: Any) -> tuple[Any, Any]:
         raise OSError(f"{cfg.ckpt_path} would be downloaded")
     if importlib.util.find_spec(cfg.config_file.replace("/", ".").replace(".py", "")) is None:
         raise ValueError(f"config module {cfg.config_file} not found")
-    if cfg.config != "cosmos_predict2_2b_480p_libero__inference_only":
+    if cfg.config not in (
+        "cosmos_predict2_2b_480p_libero__inference_only",
+        "cosmos_predict2_2b_480p_robocasa_50_demos_per_task__inference",
+    ):
         raise KeyError(cfg.config)
     gain = json.loads((Path(cfg.ckpt_path) / "weights.json").read_text())["gain"]
     return SimpleNamespace(gain=gain), SimpleNamespace()
@@ -57,6 +60,7 @@ def get_action(
         "robocasa": ("wrist_image", "primary_image", "secondary_image"),
     }
     seen = {name: _prepared(obs[name], cfg) for name in images[cfg.suite]}
+    assert len(seen) == cfg.num_wrist_images + cfg.num_third_person_images and set(obs) == {*seen, "proprio"}
     assert obs["proprio"].shape == dataset_stats["proprio_min"].shape, obs["proprio"].shape
     low, high = dataset_stats["proprio_min"], dataset_stats["proprio_max"]
     proprio = 2 * (obs["proprio"] - low) / (high - low) - 1
