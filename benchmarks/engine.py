@@ -27,7 +27,7 @@ from world2act_core.embodiment import load_embodiment
 from world2act_core.networks.codec import PatchCodec
 from world2act_core.residual.engine import Graph, GraphResidual
 from world2act_core.residual.export import Wanted, write_graph
-from world2act_core.residual.lean import LeanResidual, core_of
+from world2act_core.residual.lean import LeanResidual, core_of, lean_video
 from world2act_core.residual.network import Residual, ResidualConfig
 from world2act_core.types import Array
 
@@ -65,7 +65,7 @@ def images_row(encoder: str, folder: Path, with_video: bool) -> tuple[Work, Work
     pair = {"before": before, "after": after}
     with torch.no_grad():
         seen = alignment.video(before, after)
-    difference = max(difference, write_graph(Wanted("video.onnx", alignment.video, pair, seen), folder))
+    difference = max(difference, write_graph(Wanted("video.onnx", lean_video(alignment.video), pair, seen), folder))
     video = Graph(folder / "video.onnx", "cpu")
     arrays = {name: value.numpy() for name, value in pair.items()}
 

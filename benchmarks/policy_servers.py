@@ -43,6 +43,7 @@ class ThinkingPolicy(Policy):
 
     def __init__(self, embodiment: Embodiment, seconds: float) -> None:
         self.cameras, self.horizon, self.streams = tuple(embodiment.cameras), 16, STANDARD
+        self.metadata = {"images": dict.fromkeys(self.cameras, (SIZE, SIZE))}  # what a client of ours then sends
         self._actions, self._seconds = np.zeros((16, embodiment.action.size), np.float32), seconds
 
     def reset(self) -> None:

@@ -4,6 +4,7 @@ The rooms, from the ground up (a room imports only from rooms above it in this l
 
 ===============  ==========================================================================
 ``types``        what travels between rooms: Observation, ActionChunk, Episode, Skill, LatentClip
+``rotations``    quaternions, and axis times angle as robosuite has it
 ``embodiment``   one contract for a robot: cameras, state streams, action layout, rates, limits
 ``runs``         a run is a folder: stages with manifests, exact resume after a kill
 ``pages``        how results are shown: one self-contained page, charts, rates with their intervals

@@ -35,10 +35,10 @@ from world2act_core.episodes.robomimic.layouts import (
     LAYOUTS,
     ROBOCASA_HDF5_ACTIONS,
     ROBOCASA_LEROBOT_ACTIONS,
-    axis_angle_to_quaternion,
     reordered,
 )
 from world2act_core.errors import ContractError, DamagedBagError, World2ActError
+from world2act_core.rotations import quaternion_from_axis_angle
 from world2act_core.types import Array, Episode
 
 PANDA = load_embodiment("libero_panda")
@@ -116,7 +116,7 @@ def test_orientations_come_back_from_robosuites_axis_angle_to_the_sign(angle: fl
     """robosuite's quat2axisangle turns xyzw with a negative w into an angle above pi."""
     axis = np.array([0.48, -0.6, 0.64])
     quaternion = np.array([*(np.sin(angle / 2) * axis), np.cos(angle / 2)])
-    np.testing.assert_allclose(axis_angle_to_quaternion((angle * axis)[None]), quaternion[None], atol=1e-12)
+    np.testing.assert_allclose(quaternion_from_axis_angle((angle * axis)[None]), quaternion[None], atol=1e-12)
 
 
 def test_demonstrations_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:

@@ -77,11 +77,13 @@ sys.exit(main(["serve", *sys.argv[1:]]))
 
 
 @contextlib.contextmanager
-def serving(*args: str, environment: dict[str, str] | None = None) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """``world2act serve`` as a process; gives it and its port. It must end by itself on SIGTERM."""
+def serving(
+    *args: str, environment: dict[str, str] | None = None, folder: Path = ROOT
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """``world2act serve`` as a process in ``folder``; gives it and its port. It must end by itself on SIGTERM."""
     process = subprocess.Popen(
         [sys.executable, "-c", SERVE, *args, "--port", "0"],
-        cwd=ROOT,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
         stdout=subprocess.PIPE,
         text=True,

@@ -235,3 +235,27 @@ def test_addresses_that_cannot_be_used(given: str, said: str) -> None:
     with pytest.raises(World2ActError, match=said) as refused:
         open_policy(given, PANDA)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [{"side": [5, 5]}, *({"observation/image": size} for size in ([0, 5], [5, 5000], [5], "ab", [5.0, 5], None))],
+)
+def test_a_server_that_wants_impossible_images_is_one_sentence(frames: dict[str, object]) -> None:
+    with peer("openpi") as server:
+        policy = open_policy(address("openpi", server.port), PANDA)
+        with pytest.raises(PolicyServerError, match="wants an image '.*' of size .*, which there is not"):
+            policy.heed({"frames": frames})  # type: ignore[attr-defined]
+        assert policy.metadata["images"] == {camera: [256, 256] for camera in PANDA.cameras}
+        policy.close()
+
+
+def test_a_server_of_ours_that_comes_back_with_another_policy_is_refused() -> None:
+    with peer("openpi") as server:
+        policy = open_policy(address("openpi", server.port), PANDA)
+        policy.heed({"identity": "one", "stateful": True})  # type: ignore[attr-defined]
+        policy.heed({"identity": "one"})  # type: ignore[attr-defined]
+        assert not policy.stateful
+        with pytest.raises(ContractError, match="came back with another policy than before"):
+            policy.heed({"identity": "two"})  # type: ignore[attr-defined]
+        policy.close()

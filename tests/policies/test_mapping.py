@@ -10,11 +10,13 @@ import yaml
 
 import world2act_core.policies
 from tests.policies.peering import PANDA, an_observation, axis_angle
+from tests.policies.served import TellingPolicy
 from world2act_core.embodiment import load_embodiment
 from world2act_core.errors import ContractError
 from world2act_core.policies.mapping import load_mapping, observation_from
 from world2act_core.policies.pictures import fitted
-from world2act_core.policies.rotations import axis_angle_from_quaternion, quaternion_from_axis_angle
+from world2act_core.policies.serving import ServedPolicy
+from world2act_core.rotations import axis_angle_from_quaternion, quaternion_from_axis_angle
 
 MAPPINGS = Path(world2act_core.policies.__file__).parent / "mappings"
 SHIPPED = sorted(str(path.relative_to(MAPPINGS).with_suffix("")) for path in MAPPINGS.rglob("*.yaml"))
@@ -42,6 +44,7 @@ def test_what_a_client_sends_a_server_reads_and_what_it_answers_the_client_reads
     for stream, value in seen.state.items():
         np.testing.assert_allclose(value, state[stream], atol=1e-6)
     actions = rng.uniform(embodiment.action.low, embodiment.action.high, (3, 5, embodiment.action.size))
+    actions[..., list(mapping.fixed)] = list(mapping.fixed.values())
     sent = mapping.encode_actions(actions.astype(np.float32))
     np.testing.assert_allclose(mapping.decode_actions(sent), actions, atol=1e-6)
 
@@ -110,3 +113,17 @@ def test_a_mapping_that_contradicts_the_robot(tmp_path: Path, section: str, key:
 def test_a_robot_without_a_mapping_is_told_how_to_get_one() -> None:
     with pytest.raises(ContractError, match=r"no openpi mapping for ur5e: write one .* mapping=FILE"):
         load_mapping("openpi", load_embodiment("ur5e"))
+
+
+def test_dimensions_that_a_model_does_not_know_are_fixed(tmp_path: Path) -> None:
+    omron = load_embodiment("panda_omron")
+    shipped = load_mapping("cosmos_policy", omron)
+    actions = shipped.decode_actions({"actions": np.full((2, 7), 0.25, np.float32)})
+    np.testing.assert_array_equal(actions, [[0.25] * 7 + [0, 0, 0, 0, -1]] * 2)
+    with pytest.raises(ContractError, match="a server needs each in its actions"):
+        ServedPolicy(TellingPolicy("", omron), shipped)
+    text = (MAPPINGS / "cosmos_policy" / "panda_omron.yaml").read_text()
+    for wrong, says in (("torso: 7", "torso 7.0, which is out of its range"), ("lift: 0", "lift")):
+        (tmp_path / "x.yaml").write_text(text.replace("torso: 0", wrong))
+        with pytest.raises(ContractError, match=says):
+            load_mapping("cosmos_policy", omron, str(tmp_path / "x.yaml"))

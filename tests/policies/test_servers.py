@@ -29,6 +29,8 @@ from world2act_core.types import Observation
 
 STREAMS = "joint_positions,gripper_positions,eef_position"
 STANDARD = "gripper_positions,eef_position"
+USUAL = PANDA.cameras["agentview"].width
+"""What a policy of ours is shown in process, and what our servers ask our clients for."""
 TOKEN = "open-sesame-open-sesame"
 
 
@@ -46,7 +48,7 @@ def saved(path: Path, **arrays: object) -> str:
 @pytest.mark.parametrize("streams", [STREAMS, STANDARD])
 def test_a_policy_behind_our_server_acts_as_in_process(protocol: str, streams: str) -> None:
     """Images are mirrored and back, the gripper is converted and back; joints travel although the protocol has none."""
-    seen = [an_observation(SIZE[protocol], seed) for seed in range(3)]
+    seen = [an_observation(USUAL, seed) for seed in range(3)]
     prompts = ["open", "close", "open"]
     with serving("--policy", f"telling:{streams}", "--protocol", protocol) as (_, port):
         policy = open_policy(address(protocol, port), PANDA)
@@ -60,6 +62,24 @@ def test_a_policy_behind_our_server_acts_as_in_process(protocol: str, streams: s
         assert 0 < chunks[0].timing["server"] <= chunks[0].timing["round_trip"]
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_our_clients_send_frames_in_the_size_that_the_policy_sees(protocol: str) -> None:
+    """Not in the protocol's: fitted into that and back, images would be others than in process."""
+    with serving("--policy", f"telling:{STREAMS}", "--protocol", protocol) as (_, port):
+        policy = open_policy(address(protocol, port), PANDA)
+        policy.close()
+    assert policy.metadata["images"] == {camera: [USUAL, USUAL] for camera in PANDA.cameras}
+
+
+@pytest.mark.parametrize("protocol", ["gr00t", "openpi"])
+def test_a_client_knows_whether_the_policy_remembers(protocol: str) -> None:
+    for words, remembers in ((STANDARD, False), (f"{STANDARD},stateful", True)):
+        with serving("--policy", f"telling:{words}", "--protocol", protocol) as (_, port):
+            policy = open_policy(address(protocol, port), PANDA)
+            policy.close()
+        assert policy.stateful is remembers
+
+
 def test_the_compact_policy_served_as_a_stranger_would(tmp_path: Path) -> None:
     """It reads joint positions, which GR00T's protocol does not have: they are asked for and sent."""
     import torch
@@ -70,7 +90,7 @@ def test_the_compact_policy_served_as_a_stranger_would(tmp_path: Path) -> None:
     config = CompactConfig(width=8, features=16, image_size=32)
     save_compact(tmp_path / "policy.pt", new_network(config, PANDA), config, PANDA)
     given = f"compact:{tmp_path / 'policy.pt'}"
-    seen = [an_observation(256, seed) for seed in range(2)]
+    seen = [an_observation(USUAL, seed) for seed in range(2)]
     with serving("--policy", given, "--protocol", "gr00t") as (_, port):
         policy = open_policy(address("gr00t", port), PANDA)
         chunks = policy.act_batch(seen, ["push", "push"])

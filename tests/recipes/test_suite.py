@@ -17,12 +17,14 @@ import pytest
 import torch
 
 from tests.learning.scenes import EMBODIMENT
+from tests.policies.peering import address, peer
+from tests.policies.served import serving
 from world2act_core.errors import RunError, World2ActError
-from world2act_core.evaluation.suite import read_suite
+from world2act_core.evaluation.suite import pair_suites, read_suite
 from world2act_core.evaluation.trials import Trial
 from world2act_core.policies.compact import CompactConfig, new_network, save_compact
 from world2act_core.policies.identity import policy_identity
-from world2act_core.recipes.suite import DEMONSTRATOR, Plan, SuiteTrial, evaluate_suite, replayed
+from world2act_core.recipes.suite import DEMONSTRATOR, Plan, SuiteTrial, evaluate_suite, frame_size, replayed
 from world2act_core.simulators.demonstrators.library import demonstrator
 from world2act_core.simulators.libero import LiberoSimulator
 from world2act_core.simulators.rollout import Moment, rollout
@@ -38,8 +40,8 @@ LIMIT_S = 500
 class ToyPool(WorkerPool):
     """Succeeds on even states, in this process; is interrupted before a job, if it is told to."""
 
-    def __init__(self, interrupt_at: int | None = None) -> None:
-        super().__init__(1)
+    def __init__(self, interrupt_at: int | None = None, workers: int = 1) -> None:
+        super().__init__(workers)
         self.jobs: list[SuiteTrial] = []
         self.interrupt_at = interrupt_at
 
@@ -79,6 +81,7 @@ def test_the_results_say_by_which_protocol(tmp_path: Path, suite: str, horizon: 
         "control_rate_hz": 20,
         "settle_steps": 10,
         "horizon": horizon,
+        "replan": 4,
         "starts": "official initial states",
     }
     assert results.rendering["image_size"] == 128 and results.rendering["backend"]
@@ -98,6 +101,7 @@ def test_all_tasks_of_a_suite_unless_some_are_named(tmp_path: Path) -> None:
         ({"policy": "gr8t:x"}, "no known scheme"),
         ({"episodes": 0}, "name 1 or more"),
         ({"rendering": "fancy"}, "expected one of fast, stock"),
+        ({"replan": 8}, "the demonstrator acts at every step"),
     ],
 )
 def test_what_means_nothing_is_refused_before_a_worker_starts(tmp_path: Path, changes: Any, says: str) -> None:
@@ -133,6 +137,60 @@ def test_trials_of_another_look_are_not_mixed_in(tmp_path: Path) -> None:
     evaluate_suite(plan(), tmp_path, ToyPool())
     with pytest.raises(RunError, match="evaluate into another file"):
         evaluate_suite(plan(rendering="stock"), tmp_path, ToyPool())
+
+
+def untrained(folder: Path) -> str:
+    """The address of a compact policy of random weights."""
+    config = CompactConfig(width=4, features=8)
+    torch.manual_seed(0)
+    save_compact(folder / "policy.pt", new_network(config, EMBODIMENT), config, EMBODIMENT)
+    return f"compact:{folder / 'policy.pt'}"
+
+
+def test_trials_that_were_replanned_otherwise_are_other_trials(tmp_path: Path) -> None:
+    given, pool = untrained(tmp_path), ToyPool()
+    every_2 = evaluate_suite(plan(policy=given, replan=2), tmp_path / "2", pool)
+    assert every_2.protocol["replan"] == 2 and {job.replan for job in pool.jobs} == {2}
+    usual = evaluate_suite(plan(policy=given), tmp_path / "4", ToyPool())
+    with pytest.raises(RunError, match="differ in protocol"):
+        pair_suites(usual, every_2)
+    with pytest.raises(RunError, match="evaluate into another file"):
+        evaluate_suite(plan(policy=given), tmp_path / "2", ToyPool())
+    with pytest.raises(World2ActError, match="chunks of 4 steps, and a residual corrects the contract's M and no more"):
+        evaluate_suite(plan(policy=given, replan=8), tmp_path / "8", ToyPool())
+
+
+@pytest.mark.parametrize("protocol", ["gr00t", "openpi"])
+def test_a_published_model_is_shown_frames_in_its_makers_size(
+    tmp_path: Path, protocol: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """openpi's models see 224x224, which its own evaluation shrinks 256x256 to."""
+    with peer(protocol) as server:
+        given, pool = address(protocol, server.port), ToyPool(workers=2)
+        results = evaluate_suite(plan(policy=given, replan=16), tmp_path / "a", pool)
+        assert results.rendering["image_size"] == 256 and {job.image_size for job in pool.jobs} == {256}
+        assert results.protocol["replan"] == 16 and caplog.text == ""
+        results = evaluate_suite(plan(policy=given, image_size=128), tmp_path / "b", ToyPool())
+        assert results.rendering["image_size"] == 128
+        assert "the policy asks for frames of 256x256, but is shown ones of 128x128" in caplog.text
+
+
+def test_frames_that_the_simulator_does_not_render_are_chosen_by_hand() -> None:
+    for sizes in ({"agentview": [256, 320]}, {"agentview": [256, 256], "wrist": [128, 128]}):
+        with pytest.raises(World2ActError, match="here all are square and alike: choose one, --image-size PX"):
+            frame_size(plan(), sizes, 128)
+        assert frame_size(plan(image_size=64), sizes, 128) == 64
+    assert frame_size(plan(), {}, 128) == 128
+
+
+def test_a_served_policy_that_remembers_has_one_worker(tmp_path: Path) -> None:
+    with serving("--policy", "telling:stateful", "--protocol", "gr00t") as (_, port):
+        given = address("gr00t", port)
+        with pytest.raises(World2ActError, match="can be in one at a time only: --workers 1"):
+            evaluate_suite(plan(policy=given, replan=8), tmp_path, ToyPool(workers=2))
+        with pytest.raises(World2ActError, match="goes on where its last chunk of 8 steps ends"):
+            evaluate_suite(plan(policy=given, replan=4), tmp_path, ToyPool())
+        assert evaluate_suite(plan(policy=given, replan=8), tmp_path, ToyPool()).protocol["replan"] == 8
 
 
 def test_a_policy_is_known_by_its_files(tmp_path: Path) -> None:
@@ -194,11 +252,8 @@ def command(policy: str, out: Path, *more: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(2 * LIMIT_S)
 def test_the_command_is_killed_goes_on_films_failures_and_compares(tmp_path: Path) -> None:
-    config = CompactConfig(width=4, features=8)
-    torch.manual_seed(0)
-    save_compact(tmp_path / "policy.pt", new_network(config, EMBODIMENT), config, EMBODIMENT)
-    untrained, log = f"compact:{tmp_path / 'policy.pt'}", tmp_path / "a" / "trials.jsonl"
-    killed = subprocess.Popen(command(untrained, tmp_path / "a"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    given, log = untrained(tmp_path), tmp_path / "a" / "trials.jsonl"
+    killed = subprocess.Popen(command(given, tmp_path / "a"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + LIMIT_S
     while not log.exists() or log.read_bytes().count(b"\n") < 2:
         assert killed.poll() is None and time.monotonic() < deadline, killed.communicate()
@@ -206,7 +261,7 @@ def test_the_command_is_killed_goes_on_films_failures_and_compares(tmp_path: Pat
     killed.kill()
     assert killed.wait() == -signal.SIGKILL
     before = log.read_bytes()
-    subprocess.run(command(untrained, tmp_path / "a"), check=True, capture_output=True, timeout=LIMIT_S)
+    subprocess.run(command(given, tmp_path / "a"), check=True, capture_output=True, timeout=LIMIT_S)
     assert log.read_bytes().startswith(before)
     first = read_suite(tmp_path / "a" / "evaluation.json")
     assert [trial.success for trial in first.trials] == [False] * 3

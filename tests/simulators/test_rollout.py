@@ -67,8 +67,8 @@ class Constant:
 class CountingPolicy(Policy):
     """Chunks whose numbers say which observation and which step within the chunk they belong to."""
 
-    def __init__(self, cameras: tuple[str, ...] = ("agentview",)) -> None:
-        self.cameras, self.horizon = cameras, 4
+    def __init__(self, cameras: tuple[str, ...] = ("agentview",), horizon: int = 4) -> None:
+        self.cameras, self.horizon = cameras, horizon
         self.seen: list[Observation] = []
         self.prompts: list[str] = []
 
@@ -78,9 +78,9 @@ class CountingPolicy(Policy):
     def act(self, observation: Observation, prompt: str) -> ActionChunk:
         self.seen.append(observation)
         self.prompts.append(prompt)
-        actions = np.zeros((4, 7), np.float32)
+        actions = np.zeros((self.horizon, 7), np.float32)
         actions[:, 0] = observation.stamp / 10
-        actions[:, 1] = np.arange(4) / 10
+        actions[:, 1] = np.arange(self.horizon) / 10
         return ActionChunk(actions, observation.stamp, prompt)
 
 
@@ -143,6 +143,33 @@ def test_a_policy_looks_once_a_chunk_and_its_chunks_run_open_loop() -> None:
     assert episode.actions is not None
     assert episode.actions[:, 0] == pytest.approx([0] * 4 + [0.02] * 4)
     assert episode.actions[:, 1] == pytest.approx([0, 0.1, 0.2, 0.3] * 2)
+
+
+def test_a_policy_that_looks_far_ahead_is_asked_again_when_it_is_told_to() -> None:
+    policy, simulator = CountingPolicy(horizon=16), CountingSimulator(horizon=16)
+    episode = roll(simulator, PolicyActor(policy, replan=5), frame_every=5)
+    assert [seen.stamp for seen in policy.seen] == pytest.approx([0.0, 0.25, 0.5, 0.75])
+    assert episode.actions is not None and episode.steps == 16
+    assert episode.actions[:, 1] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4] * 3 + [0])
+    assert list(episode.frame_steps) == [0, 5, 10, 15]
+    assert len(simulator.rendered) == 4, "what the policy has seen is recorded and not rendered again"
+
+
+@pytest.mark.parametrize(("horizon", "replan"), [(4, 5), (4, 16), (16, 17), (16, -1)])
+def test_no_more_of_a_chunk_is_executed_than_there_is(horizon: int, replan: int) -> None:
+    actor = PolicyActor(CountingPolicy(horizon=horizon), replan=replan)
+    residual = "a residual corrects the contract's M and no more" if horizon == 4 else "chunks of 16 steps: "
+    with pytest.raises(ContractError, match=f"{residual}.*can be asked again every 1 to {horizon}, not {replan}"):
+        roll(CountingSimulator(horizon=8), actor)
+
+
+def test_a_policy_that_goes_on_where_its_chunk_ended_is_not_asked_earlier() -> None:
+    policy = CountingPolicy(horizon=8)
+    policy.stateful = True
+    with pytest.raises(ContractError, match="goes on where its last chunk of 8 steps ends"):
+        roll(CountingSimulator(horizon=8), PolicyActor(policy, replan=4))
+    roll(CountingSimulator(horizon=8), PolicyActor(policy, replan=8))
+    assert len(policy.seen) == 1
 
 
 def test_without_a_prompt_a_policy_gets_the_instruction() -> None:

@@ -56,7 +56,7 @@ class VideoAdapter(nn.Module):
         channels, height, width = config.latent_shape
         if config.pooling not in POOLINGS:
             raise World2ActError(f"pooling is {config.pooling!r}, expected one of {', '.join(POOLINGS)}")
-        self.scene_dropout, self.motion = config.scene_dropout, None
+        self.scene_dropout, self.pooling, self.motion = config.scene_dropout, config.pooling, None
         if config.pooling == "average":
             self.net = _convolutional(channels, config.size)
         elif config.pooling == "spatial":

@@ -17,6 +17,7 @@ EXAMPLES = """\
   world2act eval --policy run:runs/demo --suite libero_goal --tasks 8 --out eval/post --against eval/base
   world2act eval --policy onnx:exports/demo --suite libero_goal --tasks 0,8 --episodes 20 --workers 4 --out eval/onnx
   world2act eval --policy compact:policy.pt --suite libero_goal_swap --out eval/swap
+  world2act eval --policy "openpi://127.0.0.1:8000" --suite libero_10 --replan 5 --rendering stock --out eval/pi05
   world2act eval --policy demonstrator --suite libero_object --episodes 5 --out eval/yardstick"""
 
 
@@ -28,11 +29,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", required=True, help="e.g. libero_spatial, libero_object, libero_goal, libero_10")
     parser.add_argument("--tasks", type=_numbers, default=(), metavar="N,N", help="of the suite, from 0 (default all)")
     parser.add_argument("--episodes", type=int, default=50, metavar="N", help="a task (default 50, all states)")
+    parser.add_argument(
+        "--replan", type=int, default=0, metavar="N",
+        help="steps of a chunk that are executed before the policy is asked again (default the contract's M); as "
+        "published: 5 for openpi, 8 for GR00T, 16 for Cosmos Policy",
+    )  # fmt: skip
     parser.add_argument("--workers", type=int, default=2, metavar="W", help="simulators at a time (default 2)")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="of the results")
     parser.add_argument("--against", type=Path, metavar="JSON", help="evaluation.json, or its folder, to compare with")
     parser.add_argument(
-        "--image-size", type=int, default=0, metavar="PX", help="of each camera (default the contract's)"
+        "--image-size",
+        type=int,
+        default=0,
+        metavar="PX",
+        help="of each camera (default what the policy asks for, else the contract's)",
     )
     parser.add_argument(
         "--rendering", choices=("fast", "stock"), default="fast",
@@ -60,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
         suite=args.suite,
         tasks=args.tasks,
         episodes=args.episodes,
+        replan=args.replan,
         image_size=args.image_size,
         rendering=args.rendering,
         videos=not args.no_videos,

@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
 
     from world2act_core.embodiment import load_embodiment
     from world2act_core.policies.address import open_policy
+    from world2act_core.policies.identity import policy_digest
     from world2act_core.policies.mapping import load_mapping
     from world2act_core.policies.serve import new_server, serve_until_stopped
     from world2act_core.policies.server_address import read_token
@@ -44,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
     mapping = load_mapping(args.protocol, embodiment, args.mapping)
     policy = open_policy(args.policy, embodiment)
     try:
-        served = ServedPolicy(policy, mapping)
+        identity = str(getattr(policy, "identity", "")) or policy_digest(args.policy)
+        served = ServedPolicy(policy, mapping, identity)
         server = new_server(args.protocol, served, args.host, args.port, token)
         print(f"serving {args.policy} for {embodiment.name}: {', '.join((*served.images, *served.state))} in, "
               f"chunks of {served.horizon} steps out", flush=True)  # fmt: skip

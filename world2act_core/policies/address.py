@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -17,6 +17,7 @@ Opener = Callable[[str, Embodiment], Policy]
 _SCHEMES: dict[str, str] = {
     "compact": "world2act_core.policies.compact:open_compact_policy",
     "cosmos": "world2act_core.policies.cosmos.client:open_cosmos",
+    "cosmos-policy": "world2act_core.policies.cosmos.package:open_cosmos_package",
     "gr00t": "world2act_core.policies.gr00t.client:open_gr00t",
     "imagination": "world2act_core.baselines.imagination:open_imagination",
     "lerobot": "world2act_core.policies.lerobot:open_lerobot",
@@ -58,18 +59,33 @@ def open_policy(address: str, embodiment: Embodiment) -> Policy:
 
 
 def import_part(module: str) -> ModuleType:
-    """A module of ours that needs an extra.
+    """A module of ours that needs an extra, or in somebody else's environment more than that has.
 
     Raises:
-        MissingExtraError: the extra is not installed.
+        MissingExtraError: what it needs is not installed.
     """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as missing:
-        extra = _EXTRAS.get((missing.name or "").partition(".")[0])
-        if extra is None:
+        name = (missing.name or "").partition(".")[0]
+        if name in ("", __package__.partition(".")[0]):
             raise
-        raise MissingExtraError(f"{missing.name} is not installed: pip install 'world2act[{extra}]'") from missing
+        wanted = f"world2act[{_EXTRAS[name]}]" if name in _EXTRAS else name
+        raise MissingExtraError(f"{name} is not installed: pip install '{wanted}'") from missing
+
+
+def path_with_options(scheme: str, reference: str, known: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """``PATH?name=value&...`` → the path, and the options that were given.
+
+    Raises:
+        RunError: there is no path, or an option that the scheme does not know.
+    """
+    path, _, query = reference.partition("?")
+    options = dict(entry.partition("=")[::2] for entry in query.split("&") if entry)
+    if not path or options.keys() - set(known):
+        example = "&".join(f"{name}=..." for name in known)
+        raise RunError(f"{scheme}:{reference}: expected {scheme}:PATH, perhaps with ?{example}")
+    return path, options
 
 
 def two_files(reference: str) -> tuple[Path, Path]:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 from world2act_core.policies.run_folder import policy_files
 from world2act_core.runs.stage import MANIFEST, file_digest
 
 _MANIFESTS = (MANIFEST, "metadata.yaml", "meta/info.json")
+
+
+def policy_digest(address: str) -> str:
+    """The same as one SHA-256: of the only file, or of the hashes of several; "" for a policy that somebody serves."""
+    found = policy_identity(address)
+    if len(found) <= 1:
+        return "".join(found.values())
+    return hashlib.sha256(json.dumps(sorted(found.values())).encode()).hexdigest()
 
 
 def policy_identity(address: str) -> dict[str, str]:

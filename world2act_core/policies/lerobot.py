@@ -17,7 +17,16 @@ import torch
 
 from world2act_core.embodiment import Embodiment
 from world2act_core.errors import ContractError, MissingExtraError, RunError, printable
-from world2act_core.policies.mapping import ActionKey, ImageKey, ModelMapping, Part, StateKey, load_mapping
+from world2act_core.policies.address import path_with_options
+from world2act_core.policies.mapping import (
+    STILL_PROMPT,
+    ActionKey,
+    ImageKey,
+    ModelMapping,
+    Part,
+    StateKey,
+    load_mapping,
+)
 from world2act_core.policies.protocol import Policy
 from world2act_core.types import LONGEST_CHUNK, ActionChunk, Array, Observation
 
@@ -43,7 +52,11 @@ class LerobotPolicy(Policy):
         self.cameras = tuple(dict.fromkeys(entry.camera for entry in mapping.images.values()))
         parts = [part for entry in mapping.state.values() for part in entry.parts]
         self.streams = tuple(dict.fromkeys(part.stream for part in parts))
-        self.metadata = {"library": "lerobot", "type": str(getattr(model.config, "type", type(model).__name__))}
+        self.metadata = {
+            "library": "lerobot",
+            "type": str(getattr(model.config, "type", type(model).__name__)),
+            "images": mapping.frame_sizes(),
+        }
         self.horizon = 0
         self.horizon = self._first().shape[1]
 
@@ -77,7 +90,7 @@ class LerobotPolicy(Policy):
     def _first(self) -> Array:
         """One chunk, of a black scene: says how long they are, and warms the model up."""
         still = self._mapping.still()
-        chunk = self.act_batch([still], ["stand still"])[0]
+        chunk = self.act_batch([still], [STILL_PROMPT])[0]
         self.reset()
         return chunk.actions[None]
 
@@ -90,10 +103,7 @@ def open_lerobot(reference: str, embodiment: Embodiment) -> LerobotPolicy:
         ContractError: the policy was trained for other cameras, states or actions, or looks back in time.
         RunError: there is no such policy, or LeRobot cannot load it.
     """
-    path, _, query = reference.partition("?")
-    options = dict(entry.partition("=")[::2] for entry in query.split("&") if entry)
-    if not path or options.keys() - {"device", "mapping"}:
-        raise RunError(f"lerobot:{reference}: expected lerobot:PATH-OR-ID, perhaps with ?device=cuda&mapping=FILE")
+    path, options = path_with_options("lerobot", reference, ("device", "mapping"))
     try:
         from lerobot.configs.policies import PreTrainedConfig
         from lerobot.policies.factory import get_policy_class, make_pre_post_processors

@@ -8,7 +8,7 @@ of your own gets a file of its own, named in the policy's address (``mapping=FIL
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
@@ -18,23 +18,29 @@ from world2act_core.embodiment import Embodiment
 from world2act_core.embodiment.checked import Checked, read_checked
 from world2act_core.errors import ContractError
 from world2act_core.policies.pictures import fitted, mirrored
-from world2act_core.policies.rotations import AXIS_ANGLE, axis_angle_from_quaternion, quaternion_from_axis_angle
+from world2act_core.rotations import AXIS_ANGLE, axis_angle_from_quaternion, quaternion_from_axis_angle
 from world2act_core.types import Array, Observation
 
 ORIENTATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     AXIS_ANGLE: (axis_angle_from_quaternion, quaternion_from_axis_angle),
 }
+STILL_PROMPT = "stand still"
+"""What a policy is told when it is asked only to see what it answers."""
 
 
 @dataclass(frozen=True)
 class ImageKey:
-    """An image of the protocol: ``camera``'s, fitted to ``(rows, columns)`` and, if so, mirrored."""
+    """An image of the protocol: ``camera``'s, fitted to ``(rows, columns)`` and, if so, mirrored.
+
+    ``frame``: rows and columns of the frame from which the model's makers fit it; None: they render its own size.
+    """
 
     key: str
     camera: str
     rows: int
     columns: int
     mirror: bool
+    frame: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,7 @@ class ModelMapping:
 
     Attributes:
         language: key under which the prompt travels.
+        fixed: index of an action dimension that the model does not know → its value.
         file: where it was read from, for messages.
     """
 
@@ -94,11 +101,24 @@ class ModelMapping:
     language: str
     embodiment: Embodiment
     file: str
+    fixed: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def standard_state(self) -> tuple[str, ...]:
         """State keys that everybody who speaks the protocol sends."""
         return tuple(key for key, entry in self.state.items() if not entry.extra)
+
+    def frame_sizes(self, keys: Sequence[str] | None = None) -> dict[str, list[int]]:
+        """Camera → rows and columns of the frames that suit the model best; of the named image keys, or of all."""
+        entries = [self.images[key] for key in (self.images if keys is None else keys)]
+        return {entry.camera: list(entry.frame or (entry.rows, entry.columns)) for entry in entries}
+
+    def resized(self, sizes: Mapping[str, tuple[int, int]]) -> ModelMapping:
+        """The same with other rows and columns of some image keys."""
+        images = dict(self.images)
+        for key, (rows, columns) in sizes.items():
+            images[key] = replace(images[key], rows=rows, columns=columns, frame=None)
+        return replace(self, images=images)
 
     def image_keys(self, cameras: Sequence[str]) -> tuple[str, ...]:
         """Keys that carry these cameras.
@@ -186,7 +206,7 @@ class ModelMapping:
                 whole = found.setdefault((part.stream, part.form), np.full(self._natural(part), np.nan, np.float32))
                 whole[part.where] = values
         return {
-            stream: ORIENTATIONS[form][1](values) if form else values
+            stream: ORIENTATIONS[form][1](values).astype(np.float32) if form else values
             for (stream, form), values in found.items()
             if np.isfinite(values).all()
         }
@@ -214,6 +234,7 @@ class ModelMapping:
             if not np.isfinite(values).all():
                 raise ContractError(f"action {key} is not finite")
             actions[..., entry.dimensions] = self._from_range(entry, values)
+        actions[..., list(self.fixed)] = list(self.fixed.values())
         return self.embodiment.clamp(actions)
 
     def encode_actions(self, actions: Array) -> dict[str, Array]:
@@ -279,20 +300,23 @@ def _parse(raw: Checked, embodiment: Embodiment) -> ModelMapping:
     images = {key: _image(key, entry, embodiment) for key, entry in raw.section("images").items()}
     state = {key: _state(key, entry, embodiment) for key, entry in raw.section("state").items()}
     actions = {key: _action(key, entry, embodiment) for key, entry in raw.section("actions").items()}
+    fixed = _fixed(raw, embodiment) if "fixed" in raw else {}
     language = raw.text("language")
     raw.no_other_keys()
-    _each_once(raw, (index for entry in actions.values() for index in entry.dimensions), embodiment)
-    return ModelMapping(images, state, actions, language, embodiment, raw.file)
+    _each_once(raw, (*fixed, *(index for entry in actions.values() for index in entry.dimensions)), embodiment)
+    return ModelMapping(images, state, actions, language, embodiment, raw.file, fixed)
 
 
 def _image(key: str, raw: Checked, embodiment: Embodiment) -> ImageKey:
     rows, columns = raw.vector("size", 2, above=0)
+    frame = raw.vector("frame", 2, above=0) if "frame" in raw else None
     entry = ImageKey(
         key=key,
         camera=raw.text("camera", one_of=tuple(embodiment.cameras)),
         rows=int(rows),
         columns=int(columns),
         mirror=raw.flag("mirror") if "mirror" in raw else False,
+        frame=None if frame is None else (int(frame[0]), int(frame[1])),
     )
     raw.no_other_keys()
     return entry
@@ -329,6 +353,18 @@ def _action(key: str, raw: Checked, embodiment: Embodiment) -> ActionKey:
         raw.refuse("at_low", "and at_high go together and must differ")
     raw.no_other_keys()
     return ActionKey(key, tuple(embodiment.action.names.index(name) for name in names), *limits)
+
+
+def _fixed(raw: Checked, embodiment: Embodiment) -> dict[int, float]:
+    """Dimension → value; a name that the embodiment does not have is refused as a key too many."""
+    values = raw.section("fixed")
+    layout = embodiment.action
+    found = {index: values.number(name) for index, name in enumerate(layout.names) if name in values}
+    values.no_other_keys()
+    for index, value in found.items():
+        if not layout.low[index] <= value <= layout.high[index]:
+            raw.refuse("fixed", f"gives {layout.names[index]} {value}, which is out of its range")
+    return found
 
 
 def _each_once(raw: Checked, indices: Iterable[int], embodiment: Embodiment) -> None:

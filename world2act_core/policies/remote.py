@@ -15,10 +15,13 @@ from typing import Any
 
 from world2act_core.embodiment import Embodiment
 from world2act_core.errors import ContractError, PolicyServerError, World2ActError, printable, without_key
-from world2act_core.policies.mapping import ModelMapping, load_mapping
+from world2act_core.policies.mapping import STILL_PROMPT, ModelMapping, load_mapping
 from world2act_core.policies.protocol import Policy
 from world2act_core.policies.server_address import ServerAddress
 from world2act_core.types import LONGEST_CHUNK, ActionChunk, Array, Observation
+
+LARGEST_SIDE = 4096
+"""Rows or columns of an image that a server may ask for."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class RemotePolicy(Policy):
     """
 
     protocol: str
+    identity: str = ""
+    """SHA-256 of what the policy is made of; "" where the server does not say."""
 
     def __init__(self, address: ServerAddress, embodiment: Embodiment) -> None:
         self.address, self.embodiment = address, embodiment
@@ -83,11 +88,11 @@ class RemotePolicy(Policy):
         self.cameras = tuple(self.mapping.images[key].camera for key in agreement.images)
         parts = [part for key in agreement.state for part in self.mapping.state[key].parts]
         self.streams = tuple(dict.fromkeys(part.stream for part in parts))
-        sizes = [self.mapping.images[key] for key in agreement.images]
         self.metadata = {
             "protocol": self.protocol,
             "server": str(address),
-            "images": {entry.camera: [entry.rows, entry.columns] for entry in sizes},
+            "images": self.mapping.frame_sizes(agreement.images),
+            "identity": self.identity,
         }
 
     # --- to be filled in ---------------------------------------------------------------------------------------------
@@ -186,7 +191,7 @@ class RemotePolicy(Policy):
     def _find_out(self, agreement: Agreement) -> Agreement:
         """Ask for one chunk, of a black scene and a robot at rest, to see that the answer fits; then forget it."""
         deadline = time.monotonic() + self.address.connect_timeout_s
-        answer = self._ask(agreement, [self.mapping.still()], ["stand still"], deadline)
+        answer = self._ask(agreement, [self.mapping.still()], [STILL_PROMPT], deadline)
         horizon = self._checked(answer, 1, agreement.horizon).shape[1]
         self._restart_due = True
         return Agreement(agreement.images, agreement.state, agreement.language, horizon)
@@ -220,6 +225,34 @@ class RemotePolicy(Policy):
                 f"{self.address} is a policy for another robot: it wants {unknown[0]!r}, which {self.mapping.file} "
                 f"for {self.embodiment.name} does not know"
             )
+
+    def heed(self, about: Any) -> None:
+        """What only a server of ours says of itself: which policy it serves, that it remembers, how it sees images.
+
+        Raises:
+            PolicyServerError: it says nonsense.
+            ContractError: it serves another policy than before.
+        """
+        if not isinstance(about, dict):
+            return
+        self.stateful = about.get("stateful") is True
+        said, before = about.get("identity"), self.identity
+        self.identity = printable(said) if isinstance(said, str) else ""
+        if before and self.identity != before:
+            raise ContractError(f"{self.address} came back with another policy than before: restart to use it")
+        sizes: dict[str, tuple[int, int]] = {}
+        frames = about.get("frames")
+        for key, size in frames.items() if isinstance(frames, dict) else ():
+            whole = isinstance(size, (list, tuple)) and all(isinstance(number, int) for number in size)
+            if (
+                key not in self.mapping.images
+                or not whole
+                or len(size) != 2
+                or not 0 < min(size) <= max(size) <= LARGEST_SIDE
+            ):
+                raise self.fault(f"wants an image {str(key)[:40]!r} of size {str(size)[:40]}, which there is not")
+            sizes[key] = (size[0], size[1])
+        self.mapping = self.mapping.resized(sizes)
 
     def fault(self, reason: str, kind: type[PolicyServerError] = PolicyServerError) -> PolicyServerError:
         """The error to raise, with foreign words made fit for a message and our token taken out of them."""

@@ -49,13 +49,19 @@ class ServedPolicy:
     Args:
         policy: who acts. One request at a time reaches it.
         mapping: of the protocol and the policy's embodiment.
+        identity: SHA-256 of what the policy is made of, for whoever must not mix it up; "" where nobody knows.
 
     Raises:
-        ContractError: the policy needs a camera or stream that does not travel in this protocol.
+        ContractError: the policy needs a camera or stream that does not travel in this protocol, or its actions do not.
     """
 
-    def __init__(self, policy: Policy, mapping: ModelMapping) -> None:
-        self.policy, self.mapping = policy, mapping
+    def __init__(self, policy: Policy, mapping: ModelMapping, identity: str = "") -> None:
+        if mapping.fixed:
+            raise ContractError(
+                f"{mapping.file} fixes action dimensions, so it says what a model lacks and not all that a policy may "
+                f"do: a server needs each in its actions"
+            )
+        self.policy, self.mapping, self.identity = policy, mapping, identity
         self.embodiment: Embodiment = mapping.embodiment
         self.images = mapping.image_keys(policy.cameras)
         self.state = mapping.state_keys(policy.streams)
@@ -71,9 +77,20 @@ class ServedPolicy:
             "action_horizon": self.horizon,
             "action_dim": self.embodiment.action.size,
             "images": list(self.images),
+            "frames": self._frames(),
             "state": list(self.state),
             "stateful": self.policy.stateful,
+            "identity": self.identity,
         }
+
+    def _frames(self) -> dict[str, list[int]]:
+        """Key → rows and columns that the policy sees best: what it asks for, else what its contract records."""
+        asked = self.policy.metadata.get("images", {})
+        frames = {}
+        for key in self.images:
+            camera = self.mapping.images[key].camera
+            frames[key] = list(asked.get(camera, self.embodiment.cameras[camera].upright_size))
+        return frames
 
     def reset(self) -> None:
         with self._lock:

@@ -7,9 +7,10 @@ are rendered only where the policy looks, so an evaluation costs what its policy
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -31,7 +32,7 @@ from world2act_core.simulators.demonstrators.library import demonstrator
 from world2act_core.simulators.libero import SETTLE_STEPS, LiberoSimulator
 from world2act_core.simulators.libero_package import LiberoTask, load_task, suite_size
 from world2act_core.simulators.rendering import FAST, STOCK, choose_backend
-from world2act_core.simulators.rollout import Actor, PolicyActor, rollout
+from world2act_core.simulators.rollout import Actor, PolicyActor, executed_steps, rollout
 from world2act_core.simulators.starts import Start
 from world2act_core.simulators.workers import WorkerContext, WorkerPool
 from world2act_core.types import Array, Episode
@@ -43,6 +44,7 @@ DEMONSTRATOR = "demonstrator"
 RENDERING = {"fast": FAST, "stock": STOCK}
 EMBODIMENT = "libero_panda"
 FILMED = "agentview"
+log = logging.getLogger("world2act.eval")
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class Plan:
         policy: address, or ``DEMONSTRATOR``.
         tasks: of the suite; empty for all.
         episodes: a task, each from another official initial state, the first ones.
-        image_size: rows and columns of an image; 0 takes the embodiment's.
+        replan: steps of a chunk that are executed before the policy is asked again; 0: the embodiment's ``M``.
+        image_size: rows and columns of an image; 0: what the policy asks for, else the embodiment's.
         rendering: ``fast``, or ``stock``: LIBERO's own look, which published checkpoints were trained on.
         videos: whether failures are filmed.
     """
@@ -62,6 +65,7 @@ class Plan:
     suite: str
     tasks: tuple[int, ...] = ()
     episodes: int = 50
+    replan: int = 0
     image_size: int = 0
     rendering: str = "fast"
     videos: bool = True
@@ -73,6 +77,7 @@ class SuiteTrial:
 
     start: Start
     policy: str
+    replan: int = 0
     image_size: int = 0
     rendering: str = "fast"
     video: str = ""
@@ -87,8 +92,8 @@ def evaluate_suite(plan: Plan, out: Path, pool: WorkerPool) -> SuiteResults:
     """
     tasks = planned_tasks(plan)
     embodiment = load_embodiment(EMBODIMENT)
-    metadata = described(plan.policy, embodiment)
-    facts = provenance(plan, embodiment)
+    plan, metadata = settled(plan, embodiment, pool.size)
+    facts = provenance(plan, embodiment, str(metadata.get("identity", "")))
     starts = [Start(plan.suite, task, index).id for task in tasks for index in range(plan.episodes)]
     (out / "videos").mkdir(parents=True, exist_ok=True)
 
@@ -131,35 +136,80 @@ def planned_tasks(plan: Plan) -> dict[int, LiberoTask]:
     return tasks
 
 
-def described(policy: str, embodiment: Embodiment) -> dict[str, Any]:
-    """What a policy says of itself; opened once here, so that an address that means nothing costs no worker."""
-    if policy == DEMONSTRATOR:
-        return {"privileged": True}
-    opened = open_policy(policy, embodiment)
-    unknown = [camera for camera in opened.cameras if camera not in embodiment.cameras]
-    if unknown:
-        raise World2ActError(f"{policy} wants camera {unknown[0]!r}: LIBERO has {', '.join(embodiment.cameras)}")
-    said = dict(getattr(opened, "metadata", {}))
-    getattr(opened, "close", lambda: None)()
-    return said
+def settled(plan: Plan, embodiment: Embodiment, workers: int) -> tuple[Plan, dict[str, Any]]:
+    """The plan with what its policy decides filled in, and what the policy says of itself.
+
+    It is opened once here, so that what does not fit costs no worker.
+
+    Raises:
+        World2ActError: the policy cannot be opened, or cannot be evaluated like this.
+    """
+    usual = embodiment.cameras[FILMED].width
+    if plan.policy == DEMONSTRATOR:
+        if plan.replan:
+            raise World2ActError("the demonstrator acts at every step and plans no chunks: leave --replan away")
+        return replace(plan, replan=embodiment.chunk_length, image_size=plan.image_size or usual), {"privileged": True}
+    opened = open_policy(plan.policy, embodiment)
+    try:
+        unknown = [camera for camera in opened.cameras if camera not in embodiment.cameras]
+        if unknown:
+            raise World2ActError(
+                f"{plan.policy} wants camera {unknown[0]!r}: LIBERO has {', '.join(embodiment.cameras)}"
+            )
+        metadata = dict(opened.metadata)
+        if opened.stateful and "server" in metadata and workers > 1:
+            raise World2ActError(
+                f"the policy behind {plan.policy} remembers its episode and can be in one at a time only: --workers 1"
+            )
+        replan = executed_steps(opened, embodiment, plan.replan)
+    finally:
+        opened.close()
+    return replace(plan, replan=replan, image_size=frame_size(plan, metadata.get("images", {}), usual)), metadata
 
 
-def provenance(plan: Plan, embodiment: Embodiment) -> dict[str, Any]:
-    """What an outcome depends on, besides versions; JSON values."""
+def frame_size(plan: Plan, asked: Mapping[str, Sequence[int]], usual: int) -> int:
+    """Rows and columns in which frames are rendered: the plan's, else what the policy asks for, else the usual.
+
+    Raises:
+        World2ActError: the policy asks for what the simulator does not render, and the plan says nothing.
+    """
+    sizes = sorted({tuple(size) for size in asked.values()})
+    wanted = " and ".join(f"{rows}x{columns}" for rows, columns in sizes)
+    if plan.image_size:
+        if sizes and sizes != [(plan.image_size, plan.image_size)]:
+            log.warning(
+                "the policy asks for frames of %s, but is shown ones of %dx%d, fitted into its size",
+                wanted, plan.image_size, plan.image_size,
+            )  # fmt: skip
+        return plan.image_size
+    if len(sizes) > 1 or any(rows != columns for rows, columns in sizes):
+        raise World2ActError(
+            f"the policy asks for frames of {wanted}, but here all are square and alike: choose one, --image-size PX"
+        )
+    return sizes[0][0] if sizes else usual
+
+
+def provenance(plan: Plan, embodiment: Embodiment, served: str = "") -> dict[str, Any]:
+    """What an outcome of a settled plan depends on, besides versions; JSON values. ``served``: what a policy server
+    says that its policy is made of."""
     settings = RENDERING[plan.rendering]
     contract = hashlib.sha256(repr(replace(embodiment, file="")).encode()).hexdigest()
     return {
-        "policy": {"address": plan.policy, "identity": policy_identity(plan.policy)},
+        "policy": {
+            "address": plan.policy,
+            "identity": policy_identity(plan.policy) or ({"served": served} if served else {}),
+        },
         "protocol": {
             "controller": "OSC_POSE",
             "control_rate_hz": embodiment.control_rate_hz,
             "settle_steps": SETTLE_STEPS,
             "horizon": load_task(plan.suite, 0).horizon,
+            "replan": plan.replan,
             "starts": "official initial states",
         },
         "embodiment": {"name": embodiment.name, "sha256": contract},
         "rendering": {
-            "image_size": plan.image_size or embodiment.cameras[FILMED].width,
+            "image_size": plan.image_size,
             **asdict(settings),
             "backend": choose_backend() if "MUJOCO_GL" not in os.environ else os.environ["MUJOCO_GL"],
         },
@@ -169,7 +219,7 @@ def provenance(plan: Plan, embodiment: Embodiment) -> dict[str, Any]:
 def _job(plan: Plan, start: Start, out: Path) -> SuiteTrial:
     name = f"{start.suite}-{start.task}-i{start.index}.mp4"
     video = str(out / "videos" / name) if plan.videos else ""
-    return SuiteTrial(start, plan.policy, plan.image_size, plan.rendering, video)
+    return SuiteTrial(start, plan.policy, plan.replan, plan.image_size, plan.rendering, video)
 
 
 def _in_workers_only(request: TrialRequest) -> Trial:
@@ -184,11 +234,11 @@ def try_once(job: SuiteTrial, context: WorkerContext) -> Trial:
     actor, cameras = _actor(job, simulator, context)
     episode = rollout(
         simulator, actor, start, episode_id=start.id, source=POLICY, cameras=cameras,
-        record_images=bool(cameras and job.video),  # what the policy has seen costs nothing more
+        record_images=bool(cameras and job.video), frame_every=job.replan or None,  # what it has seen costs no more
     )  # fmt: skip
     seconds = time.monotonic() - began
     if job.video and not episode.success:
-        _film(episode, simulator, start, Path(job.video))
+        _film(episode, simulator, job)
     return Trial(start.id, POLICY, bool(episode.success), episode.steps, seconds)
 
 
@@ -197,17 +247,20 @@ def _actor(job: SuiteTrial, simulator: LiberoSimulator, context: WorkerContext) 
     if job.policy == DEMONSTRATOR:
         return demonstrator(job.start.suite, job.start.task), ()
     policy: Policy = context.once(job.policy, lambda: open_policy(job.policy, simulator.embodiment))
-    return PolicyActor(policy), policy.cameras
+    return PolicyActor(policy, replan=job.replan), policy.cameras
 
 
-def _film(episode: Episode, simulator: LiberoSimulator, start: Start, file: Path) -> None:
+def _film(episode: Episode, simulator: LiberoSimulator, job: SuiteTrial) -> None:
     """The policy's own frames as a video; of a policy that is blind, its actions once more with a camera on."""
-    images = dict(episode.images) or {FILMED: replayed(episode, simulator, start)}
+    start, file, m = job.start, Path(job.video), simulator.embodiment.chunk_length
+    images, every = dict(episode.images), job.replan or m
+    if not images:
+        images, every = {FILMED: replayed(episode, simulator, start)}, m
     ending = f"not solved in {episode.steps} steps"
     panels = [Panel(frames, f"{start.id}, {camera}", ending, False) for camera, frames in images.items()]
-    fps = simulator.embodiment.control_rate_hz / simulator.embodiment.chunk_length
+    fps = simulator.embodiment.control_rate_hz / every
     temporary = file.with_suffix(".tmp")
-    temporary.write_bytes(encode_mp4(side_by_side(panels, hold=int(fps)), fps))
+    temporary.write_bytes(encode_mp4(side_by_side(panels, hold=max(1, int(fps))), fps))
     temporary.replace(file)
 
 

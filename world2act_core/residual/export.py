@@ -28,7 +28,7 @@ from world2act_core.policies.run_folder import existing_run, policy_files
 from world2act_core.residual.card import ResidualCard
 from world2act_core.residual.engine import SCHEMA, Graph, read_export
 from world2act_core.residual.files import load_residual, read_skills
-from world2act_core.residual.lean import LeanBase, LeanResidual
+from world2act_core.residual.lean import LeanBase, LeanResidual, lean_video
 from world2act_core.residual.network import Residual
 from world2act_core.runs import file_digest
 from world2act_core.runs.stage import MANIFEST, read_stage, versions, write_json
@@ -175,7 +175,7 @@ def wanted_graphs(
         before, after = torch.randn(2, len(table), *shape, generator=torch.Generator().manual_seed(0))
         video = alignment.reader_of_imagined
         if video.motion is None:  # flow is OpenCV's, and no graph
-            yield Wanted("video_adapter.onnx", video, {"before": before, "after": after}, video(before, after))
+            yield Wanted("video_adapter.onnx", lean_video(video), {"before": before, "after": after}, video(before, after))
 
 
 def write_graph(wanted: Wanted, folder: Path) -> float:

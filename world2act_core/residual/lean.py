@@ -15,6 +15,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from world2act_core.alignment.adapters import VideoAdapter
 from world2act_core.networks.blocks import ImageEncoder, PatchEncoder, Standardise
 from world2act_core.networks.codec import PatchCodec
 from world2act_core.networks.eyes import Eyes
@@ -100,6 +101,25 @@ class LeanBase(nn.Module):
         if self.uses_proprio:
             features = torch.cat([features, self.standardise(proprio)], -1)
         return self.head(features).reshape(-1, *self.shape)
+
+
+class LeanVideo(nn.Module):
+    """B_v over patches: latents before and after ``(B, C, h, w)`` → ``(B, D)``; their difference is in its weights."""
+
+    def __init__(self, adapter: VideoAdapter) -> None:
+        super().__init__()
+        _, _, first, *rest = adapter.net
+        latent, change = cast(nn.Linear, first).weight.chunk(2, -1)
+        self.first = _linear(torch.cat([latent - change, change], -1), cast(nn.Linear, first).bias)
+        self.rest = nn.Sequential(*rest)
+
+    def forward(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        return self.rest(self.first(torch.cat([before.flatten(1), after.flatten(1)], -1)))
+
+
+def lean_video(adapter: VideoAdapter) -> nn.Module:
+    """The same function of the same two latents."""
+    return LeanVideo(adapter) if adapter.pooling == "patches" else adapter
 
 
 def lean_eyes(eyes: nn.Module) -> nn.Module:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from world2act_core.embodiment import Embodiment
 from world2act_core.errors import ContractError
 from world2act_core.policies.protocol import Policy
 from world2act_core.simulators.protocol import Simulator
@@ -49,30 +50,55 @@ class Actor(Protocol):
         """The atomic skills carried out in an episode of so many steps; empty if the actor cannot know."""
 
 
+def executed_steps(policy: Policy, embodiment: Embodiment, replan: int = 0) -> int:
+    """Steps of each chunk that are executed before the policy is asked again.
+
+    Args:
+        replan: as many; 0: the embodiment's ``M``.
+
+    Raises:
+        ContractError: the policy does not look so far ahead, or counts on its chunks being executed whole.
+    """
+    steps, horizon = replan or embodiment.chunk_length, policy.horizon
+    if not 1 <= steps <= horizon:
+        why = ", and a residual corrects the contract's M and no more" if horizon == embodiment.chunk_length else ""
+        raise ContractError(
+            f"the policy gives chunks of {horizon} steps{why}: it can be asked again every 1 to {horizon}, not {steps}"
+        )
+    if policy.stateful and steps != horizon:
+        raise ContractError(
+            f"the policy remembers its episode and goes on where its last chunk of {horizon} steps ends: it can be "
+            f"asked again every {horizon} steps, not {steps}"
+        )
+    return steps
+
+
 class PolicyActor:
     """Executes a policy's chunks open loop and looks at the scene only between them.
 
     Args:
         policy: any policy.
         prompt: the skill prompt; None takes the simulator's instruction.
+        replan: see `executed_steps`.
     """
 
-    def __init__(self, policy: Policy, prompt: str | None = None) -> None:
+    def __init__(self, policy: Policy, prompt: str | None = None, replan: int = 0) -> None:
         self.policy = policy
-        self._given_prompt = prompt
+        self._given_prompt, self._replan = prompt, replan
         self._chunk: ActionChunk | None = None
 
     def reset(self, simulator: Simulator) -> None:
         self.policy.reset()
         self._embodiment = simulator.embodiment
+        self._steps = executed_steps(self.policy, simulator.embodiment, self._replan)
         self._prompt = simulator.task if self._given_prompt is None else self._given_prompt
         self._chunk = None
 
     def act(self, moment: Moment) -> Array:
-        within = moment.step % self._embodiment.chunk_length
+        within = moment.step % self._steps
         if within == 0 or self._chunk is None:
             self._chunk = self.policy.act(moment.observe(self.policy.cameras), self._prompt)
-            # A policy may look further ahead than the M steps that are executed of its chunk.
+            # A policy may look further ahead than is executed of its chunk.
             self._embodiment.check_chunk(self._chunk, longest=self.policy.horizon)
         action: Array = self._chunk.actions[within]
         return action
@@ -126,6 +152,7 @@ def rollout(
     source: str,
     cameras: Sequence[str] = ("agentview",),
     record_images: bool = True,
+    frame_every: int | None = None,
     extra_chunks: int = 0,
     max_steps: int | None = None,
 ) -> Episode:
@@ -139,6 +166,7 @@ def rollout(
         episode_id, source: written into the episode.
         cameras: whose frames are recorded.
         record_images: False records none and renders only what the actor asks for.
+        frame_every: steps from one recorded frame to the next; None: a chunk's.
         extra_chunks: chunks still carried out after the one that solved the task, to show how the gripper withdraws.
         max_steps: end after so many control steps at the latest; None leaves it to the simulator's horizon.
 
@@ -148,7 +176,7 @@ def rollout(
     chunk_length = simulator.embodiment.chunk_length
     simulator.reset(start)
     actor.reset(simulator)
-    recorder = _Recorder(tuple(cameras) if record_images else (), chunk_length)
+    recorder = _Recorder(tuple(cameras) if record_images else (), frame_every or chunk_length)
     moment, success = Moment(simulator, 0), False
     horizon = simulator.horizon if max_steps is None else min(max_steps, simulator.horizon)
     while extra_chunks >= 0 and moment.step + chunk_length <= horizon:
@@ -177,16 +205,16 @@ def rollout(
 
 
 class _Recorder:
-    def __init__(self, cameras: tuple[str, ...], chunk_length: int) -> None:
+    def __init__(self, cameras: tuple[str, ...], frame_every: int) -> None:
         self.stamps: list[float] = []
         self.state: dict[str, list[Array]] = {}
         self.actions: list[Array] = []
         self.frame_steps: list[int] = []
         self.frames: dict[str, list[Array]] = {camera: [] for camera in cameras}
-        self._chunk_length = chunk_length
+        self._frame_every = frame_every
 
     def look(self, moment: Moment) -> None:
-        framed = bool(self.frames) and moment.step % self._chunk_length == 0
+        framed = bool(self.frames) and moment.step % self._frame_every == 0
         seen = moment.observe(tuple(self.frames) if framed else ())
         self.stamps.append(seen.stamp)
         for name, value in seen.state.items():

@@ -97,6 +97,11 @@ class WorkerPool:
             raise World2ActError(f"a worker pool needs at least one worker, not {workers}")
         self._workers: list[_Worker | None] = [None] * workers
 
+    @property
+    def size(self) -> int:
+        """How many jobs it works on at a time."""
+        return len(self._workers)
+
     def run(
         self,
         function: Callable[[Job, WorkerContext], Result],

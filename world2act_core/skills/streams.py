@@ -6,6 +6,7 @@ import numpy as np
 
 from world2act_core.embodiment import Embodiment
 from world2act_core.errors import ContractError
+from world2act_core.rotations import multiply, rotate
 from world2act_core.skills.types import Streams
 from world2act_core.types import Array, Episode
 
@@ -58,20 +59,6 @@ def check_streams(streams: Streams) -> None:
         if not np.isfinite(values).all():
             step = int(np.argwhere(~np.isfinite(values))[0][0])
             raise ContractError(f"{name} is {values[step]} at step {step}: repair the recording or leave it out")
-
-
-def rotate(rotations: Array, vectors: Array) -> Array:
-    """Vectors ``(N, 3)`` turned by quaternions ``(N, 4)`` xyzw."""
-    axis, cosine = rotations[:, :3], rotations[:, 3:]
-    sideways = 2 * np.cross(axis, vectors)
-    return np.asarray(vectors + cosine * sideways + np.cross(axis, sideways))
-
-
-def multiply(first: Array, second: Array) -> Array:
-    """Quaternions ``(N, 4)`` xyzw: the rotation ``second`` followed by ``first``."""
-    vector = first[:, 3:] * second[:, :3] + second[:, 3:] * first[:, :3] + np.cross(first[:, :3], second[:, :3])
-    scalar = first[:, 3] * second[:, 3] - (first[:, :3] * second[:, :3]).sum(axis=1)
-    return np.column_stack([vector, scalar])
 
 
 def _stream(episode: Episode, embodiment: Embodiment, name: str, units: str, size: int | None) -> Array:

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.episodes.lerobot.sets import foreign_set, read_set
-from world2act_core.episodes.lerobot.columns import quaternions
 from world2act_core.errors import ContractError
+from world2act_core.rotations import quaternion_from_axis_angle
 from world2act_core.types import Skill
 
 SIXTEEN = {"shape": [16], "names": None}
@@ -114,7 +114,7 @@ def test_liberos_eight_numbers_are_position_axis_angle_and_fingers(tmp_path: Pat
     (episode,) = read_set(foreign_set(tmp_path / "libero", [4], EIGHT, SEVEN, **LIBERO))
     np.testing.assert_allclose(episode.state["eef_position"][1], [1.0, 1.01, 1.02], atol=1e-6)
     np.testing.assert_allclose(episode.state["gripper_positions"][1], [1.06, 1.07], atol=1e-6)
-    expected = quaternions(np.array([[1.03, 1.04, 1.05]]))[0]
+    expected = quaternion_from_axis_angle(np.array([[1.03, 1.04, 1.05]]))[0]
     np.testing.assert_allclose(episode.state["eef_orientation"][1], expected, atol=1e-6)
     assert "joint_positions" not in episode.state
 
@@ -132,7 +132,7 @@ def test_axis_angle_becomes_a_quaternion() -> None:
     turns = np.array([[0, 0, 0], [np.pi, 0, 0], [0, 0, np.pi / 2], [0, 1e-12, 0]])
     half = np.sqrt(0.5)
     expected = [[0, 0, 0, 1], [1, 0, 0, 0], [0, 0, half, half], [0, 0, 0, 1]]
-    np.testing.assert_allclose(quaternions(turns), expected, atol=1e-7)
+    np.testing.assert_allclose(quaternion_from_axis_angle(turns), expected, atol=1e-7)
 
 
 def test_subtasks_become_skills(tmp_path: Path) -> None:

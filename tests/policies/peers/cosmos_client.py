@@ -11,13 +11,7 @@ import json
 import sys
 
 import numpy as np
-
-
-def to_wire(value: object) -> object:
-    if isinstance(value, np.ndarray):
-        data = base64.b64encode(value.tobytes()).decode()
-        return {"__numpy__": data, "dtype": np.lib.format.dtype_to_descr(value.dtype), "shape": list(value.shape)}
-    raise TypeError(type(value))
+from arrays import as_base64
 
 
 def from_wire(value: dict) -> object:
@@ -31,7 +25,7 @@ for line in sys.stdin:
     if line.strip().endswith(".npz"):
         with np.load(line.strip()) as file:
             request = {key: file[key] if file[key].shape else str(file[key]) for key in file.files}
-        body = json.dumps(request, default=to_wire)
+        body = json.dumps(request, default=as_base64)
     else:
         body = line.strip()
     connection.request("POST", "/act", body, {"Content-Type": "application/json"})

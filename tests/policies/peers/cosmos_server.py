@@ -8,16 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import common
 import numpy as np
+from arrays import as_base64
 
 args = common.arguments(__doc__)
 behaviour = common.Behaviour(args)
-
-
-def to_wire(value: object) -> object:
-    if isinstance(value, np.ndarray):
-        data = base64.b64encode(value.tobytes()).decode()
-        return {"__numpy__": data, "dtype": np.lib.format.dtype_to_descr(value.dtype), "shape": list(value.shape)}
-    raise TypeError(type(value))
 
 
 def from_wire(value: dict) -> object:
@@ -39,7 +33,7 @@ def act(body: bytes) -> str:
         return "{no json"
     actions = list(common.chunk(1, args.horizon, fault, gripper=-0.5)[0])
     answer = {"actions": actions, "future_image_predictions": {}, "value_prediction": 0.5}
-    return json.dumps(answer, default=to_wire)
+    return json.dumps(answer, default=as_base64)
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -13,6 +13,7 @@ import sys
 import msgpack
 import numpy as np
 import zmq
+from arrays import as_npy
 
 
 def array(value: dict) -> object:
@@ -22,14 +23,6 @@ def array(value: dict) -> object:
         with np.load(value["file"]) as file:
             return file[value["key"]]
     return value
-
-
-def to_wire(value: object) -> object:
-    if isinstance(value, np.ndarray):
-        file = io.BytesIO()
-        np.save(file, value, allow_pickle=False)
-        return {"__ndarray_class__": True, "as_npy": file.getvalue()}
-    raise TypeError(type(value))
 
 
 def from_wire(value: dict) -> object:
@@ -49,5 +42,5 @@ for line in sys.stdin:
         socket.send(bytes.fromhex(asked["raw"]))
     else:
         request = {key: asked[key] for key in ("endpoint", "data", "api_token") if key in asked}
-        socket.send(msgpack.packb(request, default=to_wire))
+        socket.send(msgpack.packb(request, default=as_npy))
     print(json.dumps(msgpack.unpackb(socket.recv(), object_hook=from_wire)), flush=True)

@@ -8,14 +8,7 @@ import common
 import msgpack
 import numpy as np
 import zmq
-
-
-def to_wire(value: object) -> object:
-    if isinstance(value, np.ndarray):
-        file = io.BytesIO()
-        np.save(file, value, allow_pickle=False)
-        return {"__ndarray_class__": True, "as_npy": file.getvalue()}
-    raise TypeError(type(value))
+from arrays import as_npy
 
 
 def from_wire(value: dict) -> object:
@@ -76,6 +69,8 @@ def handle(request: dict) -> object:
     if args.token and request.get("api_token") != args.token:
         return {"error": "Unauthorized: Invalid API token"}
     endpoint = request["endpoint"]
+    if endpoint == "ping":
+        return {"status": "ok", "message": "Server is running"}
     if endpoint == "get_modality_config":
         return {
             "video": modality(args.cameras, [int(index) for index in args.history.split(",")]),
@@ -95,6 +90,6 @@ while True:
     frame = socket.recv()
     try:
         answer = handle(msgpack.unpackb(frame, object_hook=from_wire))
-        socket.send(b"\xc1 no msgpack" if answer is None else msgpack.packb(answer, default=to_wire))
+        socket.send(b"\xc1 no msgpack" if answer is None else msgpack.packb(answer, default=as_npy))
     except Exception as error:  # noqa: BLE001  (NVIDIA's server answers every failure so)
         socket.send(msgpack.packb({"error": str(error) or type(error).__name__}))

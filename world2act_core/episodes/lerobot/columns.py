@@ -17,6 +17,7 @@ from world2act_core.episodes.lerobot.features import Features, state_names
 from world2act_core.episodes.lerobot.layout import ACTION, IMAGES, STATE
 from world2act_core.episodes.lerobot.metadata import Info
 from world2act_core.errors import ContractError
+from world2act_core.rotations import quaternion_from_axis_angle
 from world2act_core.types import Array
 
 
@@ -69,14 +70,6 @@ class KnownSet:
     rate_hz: float
 
 
-def quaternions(axis_angle: Array) -> Array:
-    """``(N, 3)`` axis times angle in rad → ``(N, 4)`` quaternions xyzw."""
-    angle = np.linalg.norm(axis_angle, axis=1, keepdims=True)
-    # sin(a / 2) / a, whose limit for a small angle is 1 / 2
-    factor = np.where(angle < 1e-8, 0.5, np.sin(angle / 2) / np.maximum(angle, 1e-8))
-    return np.concatenate([axis_angle * factor, np.cos(angle / 2)], axis=1).astype(np.float32)
-
-
 KNOWN_SETS = (
     # lerobot/libero*, HuggingFaceVLA/libero and their kin, all from OpenVLA's replay of LIBERO's demonstrations. It
     # stored robosuite's images turned by 180 degrees (LeRobot's LiberoProcessorStep does the same to live ones); those
@@ -87,7 +80,7 @@ KNOWN_SETS = (
         action=7,
         streams=(
             StreamColumns("eef_position", (0, 1, 2)),
-            StreamColumns("eef_orientation", (3, 4, 5), quaternions),
+            StreamColumns("eef_orientation", (3, 4, 5), quaternion_from_axis_angle),
             StreamColumns("gripper_positions", (6, 7)),
         ),
         cameras={f"{IMAGES}image": "agentview", f"{IMAGES}image2": "wrist", f"{IMAGES}wrist_image": "wrist"},

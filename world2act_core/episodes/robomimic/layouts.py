@@ -17,18 +17,10 @@ from typing import Any
 import numpy as np
 
 from world2act_core.errors import ContractError
+from world2act_core.rotations import quaternion_from_axis_angle
 from world2act_core.types import Array
 
 Attributes = Mapping[str, Any]
-
-
-def axis_angle_to_quaternion(rows: Array) -> Array:
-    """Rotation vectors ``(N, 3)`` rad → quaternions xyzw ``(N, 4)``.
-
-    Undoes robosuite's ``quat2axisangle`` to the sign: that keeps a negative w as an angle above pi.
-    """
-    half = np.linalg.norm(rows, axis=1, keepdims=True) / 2
-    return np.hstack([0.5 * np.sinc(half / np.pi) * rows, np.cos(half)])
 
 
 def reordered(actions: Array, order: Sequence[str], wanted: Sequence[str]) -> Array:
@@ -143,7 +135,7 @@ LIBERO = Layout(
         "joint_positions": Field("joint_states", 7),
         "gripper_positions": Field("gripper_states", 2),
         "eef_position": Field("ee_pos", 3),
-        "eef_orientation": Field("ee_ori", 3, axis_angle_to_quaternion),
+        "eef_orientation": Field("ee_ori", 3, quaternion_from_axis_angle),
     },
     cameras={"agentview": "agentview_rgb", "wrist": "eye_in_hand_rgb"},
     actions=_ARM_AND_GRIPPER,

@@ -61,6 +61,7 @@ class CosmosPolicy(RemotePolicy):
         if isinstance(about, dict) and isinstance(about.get("images"), list) and isinstance(about.get("state"), list):
             images, state = tuple(about["images"]), tuple(about["state"])
             self.must_know(images, state)
+            self.heed(about)
         return Agreement(images, state, self.mapping.language, 0)
 
     def _ask(

@@ -10,7 +10,7 @@ import zmq
 
 from world2act_core.embodiment import Embodiment
 from world2act_core.errors import ContractError, PolicyServerError
-from world2act_core.policies.gr00t.wire import MODALITIES, PORT, ModalityConfig, new_socket, pack, unpack
+from world2act_core.policies.gr00t.wire import ABOUT, MODALITIES, PORT, ModalityConfig, new_socket, pack, unpack
 from world2act_core.policies.remote import Agreement, Answer, RemotePolicy, left, seconds_told
 from world2act_core.policies.server_address import ServerAddress, choice, parse_address
 from world2act_core.types import Observation
@@ -63,6 +63,8 @@ class Gr00tPolicy(RemotePolicy):
         if len(language.modality_keys) != 1:
             raise ContractError(f"{self.address} wants {len(language.modality_keys)} instructions: there is one")
         self._action_keys = tuple(action.modality_keys)
+        greeting = self._call("ping", None, deadline)
+        self.heed(greeting.get(ABOUT) if isinstance(greeting, dict) else None)
         return Agreement(
             tuple(video.modality_keys),
             tuple(state.modality_keys),

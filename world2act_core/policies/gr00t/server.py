@@ -12,7 +12,7 @@ import numpy as np
 import zmq
 
 from world2act_core.errors import ContractError, World2ActError
-from world2act_core.policies.gr00t.wire import ModalityConfig, new_socket, pack, unpack
+from world2act_core.policies.gr00t.wire import ABOUT, ModalityConfig, new_socket, pack, unpack
 from world2act_core.policies.serving import ServedPolicy, Server, said_of
 from world2act_core.types import Array
 
@@ -76,7 +76,7 @@ class Gr00tServer(Server):
         if not isinstance(data, dict):
             raise ContractError("data must be a map")
         if endpoint == "ping":
-            return {"status": "ok", "message": "Server is running"}
+            return {"status": "ok", "message": "Server is running", ABOUT: self._served.about}
         if endpoint == "get_modality_config":
             return self._modalities()
         if endpoint == "reset":

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import io
 import math
-import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import msgpack
 import numpy as np
 import zmq
 
-from world2act_core.errors import PolicyServerError
+from world2act_core.policies.messages import packed, unpacked
 from world2act_core.types import Array
 
 PORT = 5555
 LARGEST = 64 << 20
 """Bytes of a message; 32 observations with two 256x256 images are 13 MB."""
+ABOUT = "world2act"
+"""Ours, not NVIDIA's: the key under which a server of ours tells about its policy when it is pinged."""
 KINDS = "biuf"
 """Types of numbers that may travel: no objects, no records."""
 MODALITIES = ("video", "state", "action", "language")
@@ -37,8 +37,7 @@ class ModalityConfig:
 
 def pack(message: Any) -> bytes:
     """Maps, lists, texts, numbers, arrays and ModalityConfigs → one msgpack frame."""
-    packed: bytes = msgpack.packb(message, default=_encode)
-    return packed
+    return packed(message, _encode)
 
 
 def unpack(frame: bytes) -> Any:
@@ -47,10 +46,7 @@ def unpack(frame: bytes) -> Any:
     Raises:
         PolicyServerError: it is none.
     """
-    try:
-        return msgpack.unpackb(frame, object_hook=_decode)
-    except (ValueError, TypeError, KeyError, EOFError, OverflowError, struct.error, msgpack.UnpackException) as error:
-        raise PolicyServerError(f"sent a frame that is no GR00T message ({type(error).__name__})") from error
+    return unpacked(frame, _decode, "GR00T")
 
 
 def new_socket(context: zmq.Context[Any], kind: int) -> zmq.Socket[Any]:

@@ -65,10 +65,11 @@ class OpenpiPolicy(RemotePolicy):
     def _agree(self, deadline: float) -> Agreement:
         """The first frame is the server's metadata; ours tells in it what openpi's leaves to be found out."""
         said = self._receive(deadline)
-        self._server, self.stateful = said, said.get("stateful") is True
+        self._server = said
         images, state = said.get("images"), said.get("state")
         if isinstance(images, list) and isinstance(state, list):
             self.must_know(images, state)
+            self.heed(said)
         else:
             images, state = list(self.mapping.images), list(self.mapping.standard_state)
         horizon, size = said.get("action_horizon", 0), said.get("action_dim", 0)

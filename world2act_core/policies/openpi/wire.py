@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import msgpack
 import numpy as np
 
-from world2act_core.errors import PolicyServerError
+from world2act_core.policies.messages import packed, unpacked
 from world2act_core.types import Array
 
 PORT = 8000
@@ -24,8 +23,7 @@ KINDS = "biuf"
 
 def pack(message: Any) -> bytes:
     """Maps, lists, texts, numbers and arrays → one msgpack frame."""
-    packed: bytes = msgpack.packb(message, default=_encode)
-    return packed
+    return packed(message, _encode)
 
 
 def unpack(frame: bytes) -> Any:
@@ -34,10 +32,7 @@ def unpack(frame: bytes) -> Any:
     Raises:
         PolicyServerError: it is none.
     """
-    try:
-        return msgpack.unpackb(frame, object_hook=_decode)
-    except (ValueError, TypeError, KeyError, OverflowError, msgpack.UnpackException) as error:
-        raise PolicyServerError(f"sent a frame that is no openpi message ({type(error).__name__})") from error
+    return unpacked(frame, _decode, "openpi")
 
 
 def _encode(value: Any) -> Any:
