@@ -145,7 +145,7 @@ CHANGES = {
 REAL = {
     **CHANGES, "robot": "ur", "embodiment": "ur5e", "robot_ip": "10.0.0.2", "cameras": "agentview=usb:0",
     "task": "pick it up", "execution": "ensemble", "dead_man_s": "0.5", "record": "bags/y",
-    "bag": "bags/z", "bag_namespace": "left", "tolerance": "0.1", "answer_within_s": "3",
+    "bag": "bags/z", "bag_namespace": "left", "tolerance": "0.1", "answer_within_s": "3", "scripted": "3",
 }  # fmt: skip
 
 
@@ -167,6 +167,8 @@ def test_every_argument_changes_the_graph(graph: str, argument: str, tmp_path: P
         base, before = {**base, "robot": "sim"}, {**before, "robot": "sim"}
     if argument == "calibration":
         base, before = {**base, "cameras": "agentview=usb:0"}, {**before, "cameras": "agentview=usb:0"}
+    if argument == "scripted":
+        base, before = {**base, "robot": "emulator"}, {**before, "robot": "emulator"}
     if argument == "skill_limit_s":
         base, before = {**base, "skills": "split"}, {**before, "skills": "split"}
     if argument == "results" and graph != "replay":
@@ -239,7 +241,13 @@ def test_teleoperation_is_logged_without_a_policy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "says"), [({"record": ""}, "name the new folder"), ({"robot": "sim"}, "graph sim_arm records")]
+    ("values", "says"),
+    [
+        ({"record": ""}, "name the new folder"),
+        ({"robot": "sim"}, "graph sim_arm records"),
+        ({"scripted": "3"}, "scripted needs robot:=emulator"),
+        ({"scripted": "x"}, "must be a number"),
+    ],
 )
 def test_a_recording_that_means_nothing_is_refused(values: dict[str, str], says: str) -> None:
     with pytest.raises(World2ActError, match=says):

@@ -9,7 +9,7 @@ from pathlib import Path
 from world2act_core.embodiment import Embodiment, load_embodiment, shipped_embodiments
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.chunks import MODES, OPEN_LOOP, check_mode
-from world2act_core.runtime.graphs.calibrated import CALIBRATION, calibrated
+from world2act_core.runtime.graphs.calibrated import CALIBRATION, calibrated, calibration_folder
 from world2act_core.runtime.graphs.common import (
     CAMERAS_HELP,
     COMMON,
@@ -120,6 +120,7 @@ def real_arm_nodes(values: dict[str, str]) -> list[Part]:
         "robot": contract,
         "simulator": False,
         **skill_parameters(values),
+        "calibration": str(calibration_folder(values, embodiment)),
         "use_sim_time": sim_time,
         "task": values["task"],
         "time_limit_s": seconds(values, "time_limit_s"),

@@ -19,6 +19,11 @@ ARGUMENTS = (
     Argument("task", "", "instruction of the episodes that skill_prompter/start begins, in words"),
     Argument("source", "teleoperation", "who acts, as bags call it"),
     Argument("cameras", "", CAMERAS_HELP),
+    Argument(
+        "scripted",
+        "0",
+        "robot:=emulator: a scripted operator teleoperates so many episodes, then the graph ends; 0: you teleoperate",
+    ),
     Argument("time_limit_s", "600", "longest duration of an episode"),
     Argument("use_sim_time", "false", "take the time from /clock"),
 )
@@ -47,7 +52,23 @@ def record_nodes(values: dict[str, str]) -> list[Part]:
     }
     # It marks the episodes: without it a bag is one long stream that nobody can cut.
     marker = NodeSpec("skill_prompter", "skill_prompter", parameters=prompter, essential=True)
-    return [*driver, *emulator, marker, *cameras, *recorders]
+    return [*driver, *emulator, marker, *cameras, *recorders, *_operator(values, contract, robot == "emulator")]
+
+
+def _operator(values: dict[str, str], contract: str, emulated: bool) -> list[NodeSpec]:
+    """Somebody at the device, where a script may be that."""
+    try:
+        episodes = int(values["scripted"])
+    except ValueError:
+        episodes = -1
+    if episodes < 0:
+        raise World2ActError(f"scripted:={values['scripted']} must be a number of episodes, 0 or more")
+    if not episodes:
+        return []
+    if not emulated:
+        raise World2ActError("scripted needs robot:=emulator: nobody but you teleoperates a real arm")
+    parameters: dict[str, Value] = {"robot": contract, "episodes": episodes}
+    return [NodeSpec("scripted_operator", "scripted_operator", parameters=parameters, essential=True, lifecycle=False)]
 
 
 RECORD = GraphDescription("record", "what logs teleoperation for post-training", ARGUMENTS, supervised(record_nodes))

@@ -26,7 +26,9 @@ from world2act_core.episodes import compose, fields
 from world2act_core.episodes.messages import JOINT_STATE
 from world2act_core.runtime.deadline import Deadlines
 from world2act_core.simulators.emulator import Emulator
+from world2act_core.simulators.emulator.emulator import CATCH_UP_S
 from world2act_core.simulators.emulator.trajectory import Waypoint
+from world2act_core.types import Array
 
 STATE_S = 0.01
 REPORT_TICKS = 10
@@ -60,7 +62,8 @@ class ArmEmulatorNode(World2ActNode):
         self.listen(kind, output.topic, callback, COMMAND_OFFERED)
         if output.gripper is not None:
             self.listen(Float64MultiArray, output.gripper.topic, self._on_gripper, COMMAND_OFFERED)
-        self._deadlines = Deadlines(STATE_S, time.monotonic())
+        self._shown = time.monotonic()
+        self._deadlines = Deadlines(STATE_S, self._shown)
 
     # --- commands --------------------------------------------------------------------------------------------------
     def _stamp(self, header: Any) -> float:
@@ -119,19 +122,25 @@ class ArmEmulatorNode(World2ActNode):
             self._tick()
 
     def _tick(self) -> None:
+        """Every state that is due, with the stamp that it should have: a driver's clock does not wait for a process."""
         assert self._emulator is not None
-        self._emulator.advance(time.monotonic())
-        state = self._emulator.arm.state()
-        stamp = self.get_clock().now().nanoseconds
-        for topic, message in compose.state_messages(self._embodiment, state, stamp, make):
+        now, now_ns = time.monotonic(), self.get_clock().now().nanoseconds
+        self._shown = max(self._shown, now - CATCH_UP_S)
+        while self._shown + STATE_S <= now:
+            self._shown += STATE_S
+            self._emulator.advance(self._shown)
+            self._show(self._emulator.arm.state(), now_ns - round(1e9 * (now - self._shown)))
+        self._ticks += 1
+        if self._ticks % REPORT_TICKS == 0:
+            self._report(self._emulator)
+
+    def _show(self, state: dict[str, Array], stamp_ns: int) -> None:
+        for topic, message in compose.state_messages(self._embodiment, state, stamp_ns, make):
             if self._permute and self._types[topic] == JOINT_STATE:
                 order = self._shuffle.permutation(len(message.name))
                 message.name = [message.name[i] for i in order]
                 message.position = [message.position[i] for i in order]
             self._states[topic].publish(message)
-        self._ticks += 1
-        if self._ticks % REPORT_TICKS == 0:
-            self._report(self._emulator)
 
     def _report(self, emulator: Emulator) -> None:
         found, now = emulator.violations, time.monotonic()
