@@ -17,6 +17,7 @@ from world2act_core.runtime.graphs.common import (
     brain,
     camera_nodes,
     flag,
+    names,
     recorder,
     seconds,
     skill_parameters,
@@ -30,12 +31,20 @@ ROBOTS = {"franka": "franka_fr3", "ur": "ur5e", "sim": "libero_panda", "emulator
 
 SIM_TASK = "libero_goal/8"
 
+DRIVER_ARGUMENTS = Argument(
+    "driver_arguments",
+    "",
+    "robot_ip: further arguments of the driver's launch file, NAME:=VALUE,NAME:=VALUE, such as "
+    "kinematics_params_file:=FILE of a ur",
+)
+
 ARGUMENTS = (
     *COMMON,
     *SKILLS,
     Argument("robot", "franka", "franka, ur, sim (LIBERO), emulator; or the contract of an arm of your own"),
     Argument("embodiment", "", "contract, shipped name or YAML file; empty: the robot's"),
     Argument("robot_ip", "", "address of a franka or ur: starts its driver too; empty: the driver runs already"),
+    DRIVER_ARGUMENTS,
     Argument("task", "", "default instruction of ~/start, in words; with robot:=sim the scene, suite/task"),
     Argument(
         "cameras",
@@ -67,10 +76,13 @@ def robot_contract(values: Mapping[str, str]) -> tuple[str, str]:
 def robot_driver(values: Mapping[str, str], robot: str, embodiment: Embodiment) -> list[Include]:
     """The launch file of the robot's maker, if an address is given; docs/arms.md says what runs beside it."""
     address, namespace = values["robot_ip"], values["namespace"]
+    further = _further(values[DRIVER_ARGUMENTS.name])
     if not address:
+        if further:
+            raise World2ActError("driver_arguments means nothing without robot_ip, which starts the driver")
         return []
     if robot == "franka":
-        arguments = {"robot_ip": address, "namespace": namespace}
+        arguments = {"robot_ip": address, "namespace": namespace, **further}
         return [Include("franka_fr3_moveit_config", "moveit.launch.py", arguments)]
     if robot != "ur":
         raise World2ActError(f"robot_ip:={address} needs robot:=franka or robot:=ur")
@@ -79,7 +91,16 @@ def robot_driver(values: Mapping[str, str], robot: str, embodiment: Embodiment) 
     arguments = {"ur_type": "ur5e", "robot_ip": address, "launch_rviz": "false"}
     if embodiment.output.kind == "joint_trajectory":
         arguments["initial_joint_controller"] = embodiment.output.topic.partition("/")[0]
-    return [Include("ur_robot_driver", "ur_control.launch.py", arguments)]
+    return [Include("ur_robot_driver", "ur_control.launch.py", {**arguments, **further})]
+
+
+def _further(text: str) -> dict[str, str]:
+    """``NAME:=VALUE,NAME:=VALUE``."""
+    found = [entry.partition(":=") for entry in names(text)]
+    for name, separator, _ in found:
+        if not (name and separator):
+            raise World2ActError(f"driver_arguments:={text} is not NAME:=VALUE,NAME:=VALUE")
+    return {name: value for name, _, value in found}
 
 
 def emulator_nodes(values: Mapping[str, str], contract: str) -> list[NodeSpec]:

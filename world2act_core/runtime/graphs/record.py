@@ -7,7 +7,7 @@ from world2act_core.episodes import messages
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.graphs.common import CAMERAS_HELP, COMMON, camera_nodes, flag, recorder, seconds, supervised
 from world2act_core.runtime.graphs.description import Argument, GraphDescription, NodeSpec, Part, Value
-from world2act_core.runtime.graphs.real_arm import emulator_nodes, robot_contract, robot_driver
+from world2act_core.runtime.graphs.real_arm import DRIVER_ARGUMENTS, emulator_nodes, robot_contract, robot_driver
 
 OF_A_POLICY = ("policy", "run", "require_gate")
 
@@ -16,6 +16,7 @@ ARGUMENTS = (
     Argument("robot", "franka", "franka, ur, emulator; or the contract of an arm of your own"),
     Argument("embodiment", "", "contract, shipped name or YAML file; empty: the robot's"),
     Argument("robot_ip", "", "address of a franka or ur: starts its driver too; empty: the driver runs already"),
+    DRIVER_ARGUMENTS,
     Argument("task", "", "instruction of the episodes that skill_prompter/start begins, in words"),
     Argument("source", "teleoperation", "who acts, as bags call it"),
     Argument("cameras", "", CAMERAS_HELP),
