@@ -31,6 +31,9 @@ ROBOTS = {"franka": "franka_fr3", "ur": "ur5e", "sim": "libero_panda", "emulator
 
 SIM_TASK = "libero_goal/8"
 
+BACK_S = 2.0
+"""The emulated arm is back by then."""
+
 DRIVER_ARGUMENTS = Argument(
     "driver_arguments",
     "",
@@ -53,6 +56,11 @@ ARGUMENTS = (
     ),
     CALIBRATION,
     Argument("starts", "", "robot:=sim: start states to run, separated by commas; the graph ends after the last"),
+    Argument(
+        "episodes",
+        "0",
+        "robot:=emulator: the task so many times, each from the arm's first pose, then the graph ends; 0: by ~/start",
+    ),
     Argument("time_limit_s", "60", "longest duration of a task"),
     Argument("use_sim_time", "false", "take the time from /clock, as when a bag is played with --clock"),
     Argument("dry_run", "false", "publish commands on dry_run/<topic>, where no arm listens"),
@@ -103,9 +111,9 @@ def _further(text: str) -> dict[str, str]:
     return {name: value for name, _, value in found}
 
 
-def emulator_nodes(values: Mapping[str, str], contract: str) -> list[NodeSpec]:
-    """What stands in for the arm and its controllers."""
-    parameters: dict[str, Value] = {"robot": contract, "autostart": flag(values, "autostart")}
+def emulator_nodes(values: Mapping[str, str], contract: str, returns: bool = False) -> list[NodeSpec]:
+    """What stands in for the arm and its controllers; ``returns`` to its first pose after each episode."""
+    parameters: dict[str, Value] = {"robot": contract, "autostart": flag(values, "autostart"), "returns": returns}
     return [NodeSpec("arm_emulator", "arm_emulator", parameters=parameters, essential=True)]
 
 
@@ -134,7 +142,8 @@ def real_arm_nodes(values: dict[str, str]) -> list[Part]:
     cameras = camera_nodes(values, contract, embodiment, emulated=emulated)
     seen = calibrated(values, embodiment, cameras, warn=not emulated)
     recorder_nodes = recorder(values, contract)
-    emulator = emulator_nodes(values, contract) if emulated else []
+    tasks = _tasks(values, emulated)
+    emulator = emulator_nodes(values, contract, returns=bool(tasks)) if emulated else []
     awaited = [*brain_nodes, *cameras, *recorder_nodes, *([] if dry_run else emulator)]
     prompter: dict[str, Value] = {
         "autostart": autostart,
@@ -155,7 +164,27 @@ def real_arm_nodes(values: dict[str, str]) -> list[Part]:
     if dry_run:
         topic = embodiment.action.topic  # the others follow what the command node does by itself
         nodes = [replace(node, remappings={topic: f"dry_run/{topic}"}) for node in nodes]
-    return [*driver, *emulator, *seen, *nodes]
+    return [*driver, *emulator, *seen, *nodes, *tasks]
+
+
+def count(values: Mapping[str, str], name: str) -> int:
+    """An argument that is a number of episodes."""
+    if not values[name].isdecimal():
+        raise World2ActError(f"{name}:={values[name]} must be a number of episodes, 0 or more")
+    return int(values[name])
+
+
+def _tasks(values: Mapping[str, str], emulated: bool) -> list[NodeSpec]:
+    """Somebody who asks for the task again and again. On a real arm nobody but an operator does."""
+    episodes = count(values, "episodes")
+    if not episodes:
+        return []
+    if not emulated:
+        raise World2ActError(
+            "episodes needs robot:=emulator: before a real arm moves, somebody looks and calls ~/start"
+        )
+    parameters: dict[str, Value] = {"starts": [""] * episodes, "task": values["task"], "pause_s": BACK_S}
+    return [NodeSpec("run_task", "run_task", parameters=parameters, essential=True, lifecycle=False)]
 
 
 def _on_libero(values: Mapping[str, str], contract: str) -> list[Part]:

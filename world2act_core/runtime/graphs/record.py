@@ -7,7 +7,7 @@ from world2act_core.episodes import messages
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.graphs.common import CAMERAS_HELP, COMMON, camera_nodes, flag, recorder, seconds, supervised
 from world2act_core.runtime.graphs.description import Argument, GraphDescription, NodeSpec, Part, Value
-from world2act_core.runtime.graphs.real_arm import DRIVER_ARGUMENTS, emulator_nodes, robot_contract, robot_driver
+from world2act_core.runtime.graphs.real_arm import DRIVER_ARGUMENTS, count, emulator_nodes, robot_contract, robot_driver
 
 OF_A_POLICY = ("policy", "run", "require_gate")
 
@@ -58,12 +58,7 @@ def record_nodes(values: dict[str, str]) -> list[Part]:
 
 def _operator(values: dict[str, str], contract: str, emulated: bool) -> list[NodeSpec]:
     """Somebody at the device, where a script may be that."""
-    try:
-        episodes = int(values["scripted"])
-    except ValueError:
-        episodes = -1
-    if episodes < 0:
-        raise World2ActError(f"scripted:={values['scripted']} must be a number of episodes, 0 or more")
+    episodes = count(values, "scripted")
     if not episodes:
         return []
     if not emulated:
