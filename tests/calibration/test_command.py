@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from benchmarks._calibration_cell import IN_HAND, LINK, Cell, panda_mjcf, wave
-from tests.calibration.bags import joint_state, stops, write_bag
+from benchmarks._rendered_bags import joint_state, stops, write_bag
 from world2act_core.calibration.camera_info import write_camera_info
 from world2act_core.calibration.intrinsics import Intrinsics
 from world2act_core.calibration.poses import difference
