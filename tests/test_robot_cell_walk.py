@@ -69,6 +69,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_the_page_can_be_followed_in_emulation(walk: Walk) -> None:
     given = commands()
     assert sum("world2act" in line for line in given) >= 15, "the page's section was not found"

@@ -134,7 +134,7 @@ def test_a_given_base_is_kept_bit_for_bit(trained: Path, logs: Path, tmp_path: P
     [
         (
             ["--logged", "videos"],
-            "6 demonstrations and 0 logged episodes have actions: post-training needs at least 15",
+            "6 demonstrations and 0 logged episodes have actions: post-training needs at least 16",
         ),
         (["--demonstrations", "videos"], "no demonstration has actions"),
         (["--logged", "nowhere"], "there is nothing at"),

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from tests.simulators.emulator.test_filtered import drive
+from world2act_core.calibration.gripper_width import calibrate_gripper
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.errors import World2ActError
+from world2act_core.runtime.chunks import Track
+from world2act_core.runtime.outputs import OutputConverter
+from world2act_core.runtime.safety import Measured
 from world2act_core.simulators.emulator import Emulator
 from world2act_core.simulators.emulator.operator import DOWN_M, HELD, ScriptedOperator
 
@@ -44,6 +48,28 @@ def test_the_gripper_closes_as_around_a_thing_while_it_is_carried(robot: Embodim
     changes = np.flatnonzero(np.diff(closed))
     assert len(changes) == 2 and closed[changes[0] + 1] == pytest.approx(HELD)
     assert np.diff(changes)[0] * robot.step_s > 1.0
+
+
+@pytest.mark.parametrize("robot", ROBOTS, ids=["twist", "joint_trajectory"])
+def test_the_exercise_calibrates_the_gripper(robot: Embodiment) -> None:
+    operator = ScriptedOperator(robot)
+    emulator, stamps, rows = Emulator(robot, 0.0), [], []
+    actions = operator.exercise(operator.home, emulator.arm.positions)
+    converter = OutputConverter(robot, Measured(robot))
+    for step, values in enumerate(actions):
+        emulator.on_gripper(converter.convert(Track(1, step, values, 0.0))[1].gripper)
+        emulator.advance((step + 1) * robot.step_s)
+        stamps.append((step + 1) * robot.step_s)
+        rows.append(emulator.arm.state()["gripper_positions"])
+    positions = np.array(rows)
+    if robot.state["gripper_positions"].units == "m":
+        widths = np.abs(positions).sum(axis=1)
+    else:
+        widths = 0.085 - 0.085 / 0.7929 * positions[:, 0]
+    found = calibrate_gripper(np.array(stamps), widths)
+    assert found.openings >= 2
+    assert found.fully_open_m == pytest.approx(robot.gripper.fully_open_width_m, abs=0.004)
+    assert found.closed_m < 0.004
 
 
 def test_episodes_differ_and_a_seed_repeats_them() -> None:

@@ -18,6 +18,7 @@ from world2act_core.types import Array
 
 SPEED_M_S = 0.2  # on average; a cosine makes the middle of a way half as fast again
 GRIPPER_S = 0.6
+EXERCISE_S = 1.5
 HELD = 0.6  # how far the gripper closes: 0 open, 1 closed
 AHEAD_M, ASIDE_M, DOWN_M = 0.05, 0.1, 0.12  # from home to where a thing is picked up, and how far it varies: a third
 DAMPING = 0.02  # of the inverse Jacobian: the steps are small, the arm far from singular
@@ -25,10 +26,12 @@ DAMPING = 0.02  # of the inverse Jacobian: the steps are small, the arm far from
 
 @dataclass(frozen=True)
 class Waypoint:
-    """Where the hand goes, ``(3,)`` m from home in the base's frame, and how far the gripper is closed there."""
+    """Where the hand goes, ``(3,)`` m from home in the base's frame, and how far the gripper is closed there;
+    ``rest_s`` is how long a gripper that changes takes and rests."""
 
     offset: Array
     closed: float
+    rest_s: float = GRIPPER_S
 
 
 class ScriptedOperator:
@@ -72,6 +75,12 @@ class ScriptedOperator:
         """From wherever the hand is, opened, ``(T, A)``; arguments as of ``episode``."""
         return self._actions([Waypoint(np.zeros(3), 0.0)], position, joints)
 
+    def exercise(self, position: Array, joints: Array) -> Array:
+        """The gripper closes and opens fully where the hand is, resting each time, as ``world2act calibrate gripper``
+        wants to see it, ``(T, A)``; arguments as of ``episode``."""
+        here = np.asarray(position, np.float64) - self.home
+        return self._actions([Waypoint(here, closed, EXERCISE_S) for closed in (1.0, 0.0) * 3], position, joints)
+
     def _somewhere(self, side: int) -> Array:
         place = np.array([AHEAD_M, side * ASIDE_M, -DOWN_M])
         return np.asarray(place + self._rng.uniform(-1, 1, 3) * [AHEAD_M, ASIDE_M / 3, DOWN_M / 6])
@@ -82,7 +91,7 @@ class ScriptedOperator:
         here, rows = np.asarray(position, np.float64) - self.home, list[Array]()
         for waypoint in way:
             length = float(np.linalg.norm(waypoint.offset - here))
-            seconds = max(length / SPEED_M_S, GRIPPER_S if waypoint.closed != self._closed else 0.0)
+            seconds = max(length / SPEED_M_S, waypoint.rest_s if waypoint.closed != self._closed else 0.0)
             steps = max(1, round(seconds / self._embodiment.step_s))
             shares = (1 - np.cos(np.pi * np.arange(steps + 1) / steps)) / 2
             self._closed = waypoint.closed

@@ -1,8 +1,9 @@
 """Node ``scripted_operator``: stands where somebody with a teleoperation device would, for the emulated arm.
 
-Begins an episode with ``skill_prompter/start`` as an operator does, moves the arm (publishes what its controllers take,
-and each action as ArmCommand), ends the episode with ``skill_prompter/stop``, goes home; after the last one the process
-ends. What a device of yours must publish is what this node publishes.
+Opens and closes the gripper, for its calibration. Then begins an episode with ``skill_prompter/start`` as an operator
+does, moves the arm (publishes what its controllers take, and each action as ArmCommand), ends the episode with
+``skill_prompter/stop``, goes home; after the last one the process ends. A device of yours must publish what this node
+publishes.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ class ScriptedOperatorNode(World2ActNode):
             self.report(OK, "waiting for the arm's state")
             yield
         yield from self._ask("ready")
+        yield from self._move(self._operator.exercise(*self._measured()), "opening and closing the gripper")
         for number in range(1, self._episodes + 1):
             yield from self._move(self._operator.way_home(*self._measured()), "going home")
             yield from self._ask("start")
