@@ -83,7 +83,9 @@ def test_the_page_can_be_followed_in_emulation(walk: Walk) -> None:
     assert w_0 and abs(float(w_0.group(1)) - 85.0) < 1.0, measured
     skills = walk.of("skills", "build")
     assert "calibration/small_ur5e/gripper.yaml" in skills, "the measured widths were used"
-    assert (walk.folder / "runs" / "skills" / "dataset").is_dir() and "pick" in skills
+    kept = re.search(r"^all +(\d+) of (\d+)", skills, re.MULTILINE)
+    assert kept and kept.group(1) == kept.group(2) != "0", skills
+    assert (walk.folder / "runs" / "skills" / "dataset").is_dir()
     post_trained = walk.of("post-train", "--logged")
     assert "policy: run:runs/small " in post_trained and "actions read from held-out video" in post_trained
     compared = json.loads((walk.folder / "runs" / "small" / "replay.json").read_text())
