@@ -57,7 +57,9 @@ def test_the_exercise_calibrates_the_gripper(robot: Embodiment) -> None:
     actions = operator.exercise(operator.home, emulator.arm.positions)
     converter = OutputConverter(robot, Measured(robot))
     for step, values in enumerate(actions):
-        emulator.on_gripper(converter.convert(Track(1, step, values, 0.0))[1].gripper)
+        told = converter.convert(Track(1, step, values, 0.0))[1].gripper
+        assert told is not None
+        emulator.on_gripper(told)
         emulator.advance((step + 1) * robot.step_s)
         stamps.append((step + 1) * robot.step_s)
         rows.append(emulator.arm.state()["gripper_positions"])

@@ -89,8 +89,8 @@ class Emulator:
     def go_home(self, now: float) -> None:
         """Back to where it began, as somebody carries an arm back between two tasks; the gripper opens."""
         here = self._controller.sample(now).positions
-        here = Setpoint(here, np.zeros_like(here))
-        self._controller.accept(self._joints, [Waypoint(self._home, HOME_S)], 0.0, now, here)
+        told = Setpoint(here, np.zeros_like(here))
+        self._controller.accept(self._joints, [Waypoint(self._home, HOME_S)], 0.0, now, told)
         self.arm.set_gripper(self._opened)
 
     def _count(self, refusal: str, now: float | None) -> str:

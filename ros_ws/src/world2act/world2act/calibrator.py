@@ -61,8 +61,11 @@ class CalibratorNode(World2ActNode):
         self.create_service(Trigger, "~/finish", self._on_finish)
 
     def configure(self) -> None:
-        hand_eye = isinstance(self._settings, HandEyeSettings)
-        self._live = (LiveHandEye if hand_eye else LiveCalibration)(self._settings, self._camera)
+        settings = self._settings
+        if isinstance(settings, HandEyeSettings):
+            self._live = LiveHandEye(settings, self._camera)
+        else:
+            self._live = LiveCalibration(settings, self._camera)
 
     def activate(self) -> None:
         self.listen(Image, self._camera.topic, self._look, IMAGE)
