@@ -93,4 +93,4 @@ def test_the_page_can_be_followed_in_emulation(walk: Walk) -> None:
     launched = walk.of("--run runs/small ", "--episodes 1")
     outcome = json.loads(re.search(r"\[run_task\] (\{.*\})", launched).group(1))  # type: ignore[union-attr]
     assert outcome["outcome"] == "time limit" and outcome["steps"] > 0, outcome
-    assert "observation" in walk.of("latency")
+    assert "photon → first command" in walk.of("latency")
