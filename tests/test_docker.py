@@ -193,7 +193,8 @@ def test_services_are_built_from_files_that_are_there_with_arguments_that_they_t
         assert (COMPOSE.parent / build["context"]).resolve() == ROOT
         file = ROOT / build["dockerfile"]
         assert file in DOCKERFILES
-        assert service["image"] == f"world2act/{file.name.partition('.')[0]}"
+        gpu = "-gpu" if name.endswith("-gpu") else ""
+        assert service["image"] == f"world2act/{file.name.partition('.')[0]}{gpu}"
         taken = {argument.partition("=")[0] for argument in of_kind(file, "ARG")}
         assert set(build["args"]) <= taken, name
         assert {"USER_ID", "GROUP_ID"} <= set(build["args"])
@@ -239,6 +240,25 @@ def test_cameras_can_be_plugged_in_again(compose: dict[str, Any]) -> None:
     assert {"/dev", "/run/udev"} <= {volume["target"] for volume in arm["volumes"]}
     majors = [rule.split()[1].partition(":")[0] for rule in arm["device_cgroup_rules"]]
     assert majors == ["81", "189"]  # video4linux and USB in the kernel's list of devices
+
+
+def test_what_installs_gpu_packages_is_given_the_gpus(compose: dict[str, Any]) -> None:
+    """A container sees none of the host's GPUs unless it asks for them."""
+    for name, service in services(compose):
+        build = service["build"]
+        extras = build["args"].get("EXTRAS") or dict(
+            argument.partition("=")[::2] for argument in of_kind(ROOT / build["dockerfile"], "ARG")
+        ).get("EXTRAS", "")
+        wants = "gpu" in re.findall(r"\w+", extras)
+        devices = service.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", [])
+        assert any("gpu" in device["capabilities"] for device in devices) == wants, name
+
+
+def test_the_arm_with_a_gpu_is_the_same_service_otherwise(compose: dict[str, Any]) -> None:
+    own = {"profiles", "image", "build", "deploy"}
+    plain, gpu = ({k: v for k, v in compose["services"][name].items() if k not in own}
+                  for name in ("real-arm", "real-arm-gpu"))  # fmt: skip
+    assert plain == gpu
 
 
 def test_the_command_loop_may_have_the_priority_that_it_asks_for(compose: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from benchmarks._calibration_cell import IN_HAND, LINK, Cell, panda_mjcf, wave
-from tests.calibration.bags import joint_state, stops, write_bag
+from benchmarks._rendered_bags import joint_state, stops, write_bag
 from world2act_core.calibration.camera_info import write_camera_info
 from world2act_core.calibration.intrinsics import Intrinsics
 from world2act_core.calibration.poses import difference
@@ -88,12 +88,13 @@ def test_images_without_a_board_leave_a_stored_calibration_alone(
 
 
 def test_a_gripper_in_a_bag_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bag, fingers = tmp_path / "bag", ROBOT.state["gripper_positions"].joints
+    bag, stream = tmp_path / "bag", ROBOT.state["gripper_positions"]
+    topic, fingers = stream.topic, stream.joints
     level = np.concatenate([np.full(100, w) for w in (0.0395, 0.0005, 0.0395, 0.0005, 0.0395)])
     with BagWriter(bag, ROBOT) as writer:
         for k, half in enumerate(level):
             ns = round(1e9 * (1 + k / 100))
-            writer.write_raw("joint_states", messages.JOINT_STATE, joint_state(ns, fingers, np.array([half, half])), ns)
+            writer.write_raw(topic, messages.JOINT_STATE, joint_state(ns, fingers, np.array([half, half])), ns)
     assert calibrate(tmp_path / "stored", "gripper", bag) == 0
     out = capsys.readouterr().out
     assert "w_0      79.00 mm over 3 openings" in out and "(the contract says 80.00 mm)" in out

@@ -10,8 +10,7 @@ import pytest
 
 from world2act_core.calibration.board import CalibrationError
 from world2act_core.calibration.gripper_width import calibrate_gripper, position_to_width
-from world2act_core.calibration.store import calibrated_gripper, write_gripper
-from world2act_core.embodiment import load_embodiment
+from world2act_core.calibration.store import measured_gripper, write_gripper
 from world2act_core.skills.gripper import GripperSegmenter
 from world2act_core.skills.types import Streams
 from world2act_core.types import Array
@@ -43,19 +42,21 @@ def test_the_widest_object_decides_delta_and_is_then_seen_by_the_segmenter(tmp_p
     assert result.held_m == (pytest.approx(0.06, abs=2e-4),)
     assert result.delta_m == pytest.approx(0.0095, abs=2e-4)
     write_gripper(tmp_path, result, date="2026-01-01T00:00:00+00:00")
-    panda, delta_m = calibrated_gripper(load_embodiment("franka_fr3"), tmp_path)
-    assert panda.gripper.fully_open_width_m == pytest.approx(0.079, abs=2e-4)
+    gripper = measured_gripper(tmp_path)
+    assert gripper.fully_open_m == pytest.approx(0.079, abs=2e-4) and gripper.scale == 1.0
     every = widths[::5]
     streams = Streams(
         width=every,
-        fully_open=panda.gripper.fully_open_width_m,
+        fully_open=gripper.fully_open_m,
         position=np.column_stack([0.01 * np.arange(len(every)), np.zeros((len(every), 2))]),  # it carries things
         orientation=np.tile([0.0, 0, 0, 1], (len(every), 1)),
         step_s=0.05,
         commands=None,
         gripper_command=None,
     )
-    assert len(GripperSegmenter(delta_m).segment(streams).events) == 4, "the fist and the can: two grasps, two releases"
+    assert len(GripperSegmenter(gripper.delta_m).segment(streams).events) == 4, (
+        "the fist and the can: two grasps, two releases"
+    )
     assert len(GripperSegmenter().segment(streams).events) == 2
 
 

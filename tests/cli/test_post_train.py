@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,20 @@ def seen(episode: Episode) -> Observation:
     )
 
 
+def cut(episode: Episode, steps: int) -> Episode:
+    """Its first control steps, with one frame."""
+    assert episode.actions is not None
+    return replace(
+        episode,
+        stamps=episode.stamps[: steps + 1],
+        state={name: rows[: steps + 1] for name, rows in episode.state.items()},
+        actions=episode.actions[:steps],
+        frame_steps=episode.frame_steps[:1],
+        images={name: frames[:1] for name, frames in episode.images.items()},
+        skills=(),
+    )
+
+
 def test_the_run_acts_as_base_and_as_post_trained_policy_which_differ(trained: Path) -> None:
     observation = seen(recorded(50))
     base, post = (
@@ -67,8 +82,8 @@ def test_the_run_acts_as_base_and_as_post_trained_policy_which_differ(trained: P
 def test_each_stage_says_what_it_has_read(trained: Path) -> None:
     metrics = {name: json.loads((trained / name / "manifest.json").read_text())["metrics"]
                for name in ("demonstrations", "logged", "videos", "stage2")}  # fmt: skip
-    assert metrics["demonstrations"] == {"episodes": 6, "with_actions": 6, "chunks": 36}
-    assert metrics["logged"] == {"episodes": 12, "with_actions": 12, "chunks": 72}
+    assert metrics["demonstrations"] == {"episodes": 6, "with_actions": 6, "chunks": 36, "left_out": 0}
+    assert metrics["logged"] == {"episodes": 12, "with_actions": 12, "chunks": 72, "left_out": 0}
     assert metrics["videos"]["episodes"] == 12, "the demonstrations show the skill too"
     assert metrics["stage2"]["chunks"] == 72
 
@@ -82,6 +97,32 @@ def test_what_is_done_is_not_done_again_and_a_new_log_is_learned_from(
     assert f"policy: run:{trained}" in capsys.readouterr().out
 
 
+def test_without_logs_of_the_base_there_is_a_base_to_log_and_the_command_goes_on_with_them(
+    logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "short", cut(recorded(60), steps=2))
+    given = [
+        "post-train",
+        "--demonstrations",
+        str(logs / "demonstrations"),
+        str(tmp_path / "short"),
+        "--recipe",
+        str(logs / "recipe.yaml"),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert main(given) == 0
+    said = capsys.readouterr().out
+    assert f"base: run:{tmp_path / 'run'}#base" in said and "--logged FOLDER" in said
+    assert "left out of demonstrations: 1, the first is" in said and "shorter than a chunk of" in said
+    open_policy(f"run:{tmp_path / 'run'}#base", EMBODIMENT).act(seen(recorded(50)), "push right")
+    base = tmp_path / "run" / "base" / "policy.pt"
+    before = base.stat().st_mtime_ns
+    assert main([*given, "--logged", str(logs / "logged")]) == 0
+    assert base.stat().st_mtime_ns == before
+    assert f"policy: run:{tmp_path / 'run'}" in capsys.readouterr().out
+
+
 def test_a_given_base_is_kept_bit_for_bit(trained: Path, logs: Path, tmp_path: Path) -> None:
     given = trained / "base" / "policy.pt"
     assert main(command(logs, tmp_path, "--base", str(given), "--seed", "1")) == 0
@@ -93,7 +134,7 @@ def test_a_given_base_is_kept_bit_for_bit(trained: Path, logs: Path, tmp_path: P
     [
         (
             ["--logged", "videos"],
-            "6 demonstrations and 0 logged episodes have actions: post-training needs at least 15",
+            "6 demonstrations and 0 logged episodes have actions: post-training needs at least 16",
         ),
         (["--demonstrations", "videos"], "no demonstration has actions"),
         (["--logged", "nowhere"], "there is nothing at"),

@@ -11,10 +11,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from world2act_core.calibration.camera_info import write_camera_info
+from world2act_core.calibration.camera_model import CameraModel
+from world2act_core.calibration.intrinsics import Intrinsics
+from world2act_core.calibration.store import now, path_of
 from world2act_core.doctor import checks
 from world2act_core.doctor.probe import NotInstalledError, ProbeError, probe
+from world2act_core.doctor.types import Finding
+from world2act_core.embodiment import load_embodiment
 
 BLOCKED = {"torch": "torch", "rclpy": "ROS 2", "world2act_interfaces": "ros_ws", "libero": "LIBERO",
            "mujoco": "rendering", "onnxruntime": "ONNX Runtime", "pyrealsense2": "RealSense"}  # fmt: skip
@@ -121,3 +128,22 @@ def test_a_probe_of_something_absent_says_so() -> None:
 
 def test_chatter_around_the_answer_is_ignored() -> None:
     assert probe("print('hello'); answer([1, 2]); print('bye')") == [1, 2]
+
+
+def test_a_missing_robocasa_is_set_up_by_the_set_up_script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WORLD2ACT_ROBOCASA_PYTHON", str(tmp_path / "python"))
+    assert checks.robocasa().mend == "scripts/setup --robocasa"
+
+
+def test_a_calibration_is_missing_whole_or_too_old(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert checks.calibration().status == "missing"
+    camera = load_embodiment("ur5e").cameras["wrist"]
+    model = CameraModel((camera.width, camera.height), np.diag([600.0, 600.0, 1.0]), "plumb_bob", np.zeros(5))
+    result = Intrinsics(model, np.eye(9), 0.1, 0.1, 0.1, ("a",), ())
+    file = path_of(tmp_path / "calibration" / "ur5e", "wrist", "camera_info")
+    write_camera_info(file, result, "wrist", date=now(), board="b", serial="0123")
+    assert checks.calibration() == Finding("ok", "ur5e/wrist")
+    write_camera_info(file, result, "wrist", date="2020-01-01T00:00:00+00:00", board="b", serial="0123")
+    old = checks.calibration()
+    assert old.status == "broken" and "days old (more than 90)" in old.detail and "calibrate check" in old.mend

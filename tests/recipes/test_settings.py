@@ -87,7 +87,7 @@ def test_no_split_shares_an_official_state_with_the_evaluation_or_another_split(
         ("stage2: {over: all}", "the contrast is over 'all', expected 'chunks' or 'sequences'"),
         ("videos: {first: 30, last: 40}", "videos and evaluation share official states"),
         ("videos: {count: 3}", r"videos\.count = 3 leaves nothing to measure on"),
-        ("free_pairs: {count: 4}", "leaves nothing to measure on: make it at least 15"),
+        ("free_pairs: {count: 4}", "leaves nothing to measure on: make it at least 16"),
     ],
 )
 def test_a_recipe_that_contradicts_itself_is_refused_before_any_work(tmp_path, text, message):

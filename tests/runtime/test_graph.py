@@ -122,6 +122,10 @@ def test_an_address_starts_the_maker_s_driver(values: dict[str, str], include: I
         ({"robot": "ur5e", "embodiment": "franka_fr3"}, "embodiment:=franka_fr3 another: give one"),
         ({"robot": "emulator", "robot_ip": "10.0.0.2"}, "robot_ip:=10.0.0.2 needs robot:=franka or robot:=ur"),
         ({"robot": "ur", "robot_ip": "10.0.0.2", "namespace": "left"}, "takes no namespace"),
+        ({"driver_arguments": "headless_mode:=true"}, "driver_arguments means nothing without robot_ip"),
+        ({"robot_ip": "10.0.0.2", "driver_arguments": "true"}, "driver_arguments:=true is not NAME:=VALUE"),
+        ({"robot": "ur", "episodes": "3"}, "episodes needs robot:=emulator"),
+        ({"robot": "emulator", "episodes": "-3"}, "episodes:=-3 must be a number of episodes"),
         ({"robot": "emulator", "starts": "libero_goal/8/i0"}, "starts means nothing but with robot:=sim"),
         ({"skill_limit_s": "5"}, "skill_limit_s means nothing without skills:=split"),
         ({"skills": "some"}, "skills:=some is neither whole nor split"),
@@ -146,6 +150,8 @@ REAL = {
     **CHANGES, "robot": "ur", "embodiment": "ur5e", "robot_ip": "10.0.0.2", "cameras": "agentview=usb:0",
     "task": "pick it up", "execution": "ensemble", "dead_man_s": "0.5", "record": "bags/y",
     "bag": "bags/z", "bag_namespace": "left", "tolerance": "0.1", "answer_within_s": "3",
+    "scripted": "3", "episodes": "3",
+    "driver_arguments": "kinematics_params_file:=my_arm.yaml",
 }  # fmt: skip
 
 
@@ -167,6 +173,10 @@ def test_every_argument_changes_the_graph(graph: str, argument: str, tmp_path: P
         base, before = {**base, "robot": "sim"}, {**before, "robot": "sim"}
     if argument == "calibration":
         base, before = {**base, "cameras": "agentview=usb:0"}, {**before, "cameras": "agentview=usb:0"}
+    if argument == "driver_arguments":
+        base, before = ({**given, "robot": "ur", "robot_ip": "10.0.0.2"} for given in (base, before))
+    if argument in ("scripted", "episodes"):
+        base, before = {**base, "robot": "emulator"}, {**before, "robot": "emulator"}
     if argument == "skill_limit_s":
         base, before = {**base, "skills": "split"}, {**before, "skills": "split"}
     if argument == "results" and graph != "replay":
@@ -239,7 +249,13 @@ def test_teleoperation_is_logged_without_a_policy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "says"), [({"record": ""}, "name the new folder"), ({"robot": "sim"}, "graph sim_arm records")]
+    ("values", "says"),
+    [
+        ({"record": ""}, "name the new folder"),
+        ({"robot": "sim"}, "graph sim_arm records"),
+        ({"scripted": "3"}, "scripted needs robot:=emulator"),
+        ({"scripted": "x"}, "must be a number"),
+    ],
 )
 def test_a_recording_that_means_nothing_is_refused(values: dict[str, str], says: str) -> None:
     with pytest.raises(World2ActError, match=says):

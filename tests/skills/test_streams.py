@@ -10,6 +10,7 @@ import pytest
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.errors import ContractError
 from world2act_core.skills.streams import streams_of
+from world2act_core.skills.types import MeasuredGripper
 from world2act_core.types import Array, Episode
 
 STEPS = 4
@@ -88,9 +89,17 @@ def test_an_embodiment_without_the_stream_is_named(panda: Embodiment) -> None:
         streams_of(episode(panda), replace(panda, state=state))
 
 
+def test_a_measured_gripper_says_what_its_positions_mean(panda: Embodiment) -> None:
+    state = {**panda.state, "gripper_positions": replace(panda.state["gripper_positions"], units="rad")}
+    measured = MeasuredGripper(fully_open_m=0.085, delta_m=0.05, scale=-0.1, offset_m=0.085)
+    streams = streams_of(episode(panda, gripper_positions=[0.4, 0.0]), replace(panda, state=state), measured)
+    assert streams.fully_open == 0.085
+    np.testing.assert_allclose(streams.width, 0.045, atol=1e-6)
+
+
 def test_fingers_in_other_units_than_metres_are_refused(panda: Embodiment) -> None:
     state = {**panda.state, "gripper_positions": replace(panda.state["gripper_positions"], units="normalised")}
-    with pytest.raises(ContractError, match="gripper_positions is in 'normalised', segmentation needs 'm'"):
+    with pytest.raises(ContractError, match="gripper_positions is in 'normalised', segmentation needs metres: measure"):
         streams_of(episode(panda), replace(panda, state=state))
 
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,8 @@ from world2act_core.calibration.board import CalibrationError
 from world2act_core.calibration.camera_info import StoredIntrinsics, numbers, read_camera_info, text_or_nothing
 from world2act_core.calibration.files import CAMERA_INFO, GRIPPER_FILE, HAND_EYE, KINDS, TIME, path_of
 from world2act_core.calibration.poses import pose_of, quaternion_xyzw
-from world2act_core.embodiment import Embodiment
 from world2act_core.embodiment.checked import read_checked
+from world2act_core.skills.types import MeasuredGripper
 from world2act_core.types import Array
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ __all__ = [
     "HAND_EYE",
     "TIME",
     "StaticTransform",
-    "calibrated_gripper",
     "intrinsics_of",
+    "measured_gripper",
     "now",
     "path_of",
     "read_hand_eye",
@@ -172,8 +172,8 @@ def write_gripper(folder: str | Path, result: GripperWidth, *, date: str) -> Pat
     return _write(Path(folder) / GRIPPER_FILE, content)
 
 
-def calibrated_gripper(embodiment: Embodiment, folder: str | Path) -> tuple[Embodiment, float]:
-    """The embodiment with the measured w_0, and Delta in m: what `skills.GripperSegmenter` takes.
+def measured_gripper(folder: str | Path) -> MeasuredGripper:
+    """What `write_gripper` stored: what skills are split by.
 
     Raises:
         CalibrationError: the gripper was not calibrated.
@@ -182,8 +182,13 @@ def calibrated_gripper(embodiment: Embodiment, folder: str | Path) -> tuple[Embo
     if not path.is_file():
         raise CalibrationError(f"there is no gripper calibration {path}: make one with world2act calibrate gripper")
     raw = read_checked(path)
-    gripper = replace(embodiment.gripper, fully_open_width_m=raw.number("fully_open_width_m", above=0))
-    return replace(embodiment, gripper=gripper), raw.number("delta_m", above=0)
+    width = raw.section("width_of_position")
+    return MeasuredGripper(
+        raw.number("fully_open_width_m", above=0),
+        raw.number("delta_m", above=0),
+        width.number("scale"),
+        width.number("offset_m"),
+    )
 
 
 def intrinsics_of(folder: str | Path, camera: str) -> StoredIntrinsics:

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 KINDS = ("eye_in_hand", "eye_to_hand")
 HAND_EYE = """Where a camera is, on the hand or in the cell.
 
-SOURCE is a bag in which the arm stops at 20 to 30 poses, or a folder of images with --poses. Eye-in-hand: the board
-lies still, --link carries the camera. Eye-to-hand: the camera stands still, --link carries the board. Poses come from
+SOURCE is a bag in which the arm stops at 20 to 30 poses, `live` (the topics of a camera node and of the arm: says how
+to move on, ends when there are enough; needs ROS 2), or a folder of images with --poses. Eye-in-hand: the board lies
+still, --link carries the camera. Eye-to-hand: the camera stands still, --link carries the board. Poses come from
 joint states (--model) or from a topic of poses; needs the camera's intrinsics.
 """
 HAND_EYE_EXAMPLES = """\
+  world2act calibrate hand-eye live --camera wrist --kind eye_in_hand --model fr3.urdf --link fr3_hand
   world2act calibrate hand-eye bags/poses --camera wrist --kind eye_in_hand --model fr3.urdf --link fr3_hand
   world2act calibrate hand-eye bags/poses --camera agentview --kind eye_to_hand --link fr3_hand_tcp
   world2act calibrate hand-eye images/ --poses poses.csv --camera wrist --kind eye_in_hand --link tool0"""
@@ -52,7 +54,7 @@ CHECK_EXAMPLES = """\
 
 def add_actions(actions: Any) -> None:
     hand_eye = add_action(actions, "hand-eye", HAND_EYE, HAND_EYE_EXAMPLES, _hand_eye)
-    hand_eye.add_argument("source", metavar="SOURCE", type=Path, help="bag, or folder of images with --poses")
+    hand_eye.add_argument("source", metavar="SOURCE", help="bag, live, or folder of images with --poses")
     hand_eye.add_argument("--poses", type=Path, help="CSV: image, x, y, z, qx, qy, qz, qw (m), or image and joints")
     hand_eye.add_argument("--serial", default="", help="serial number of the camera, to be stored")
     offset = add_action(actions, "time", TIME, TIME_EXAMPLES, _time)
@@ -83,6 +85,10 @@ def _hand_eye(args: argparse.Namespace) -> int:
     if args.kind == EYE_IN_HAND and not args.link:
         raise CalibrationError("--link is missing: the frame on the hand in which the camera's place is told")
     intrinsics = intrinsics_of(cell.folder, cell.camera.name)
+    if args.source == "live":
+        from world2act_core.cli._calibrate_live import run_live
+
+        return run_live(args, cell, "hand_eye")
     samples, rejected = _samples(args, cell, intrinsics.camera.size)
     result = calibrate_hand_eye(samples, intrinsics.camera, args.kind, shared.say)
     parent = args.link if args.kind == EYE_IN_HAND else shared.base_frame(args, cell.robot)

@@ -4,7 +4,7 @@ Stage 1 aligns video and actions on the demonstrations and the logged episodes o
 them, successful or not). The world model learns from the demonstrations and the action-free videos. Stage 2 asks the
 base what it would do at every chunk of the logged episodes and trains the residual towards what is imagined from there.
 Success is never read. The result is a run folder, whose policy `run:FOLDER` opens; what was killed goes on when it is
-started again.
+started again. Without --logged it stops at the base, `run:FOLDER#base`, so that there is something to log.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 EXAMPLES = """\
+  world2act post-train --demonstrations logs/demos --out runs/mine --embodiment franka_fr3
   world2act post-train --demonstrations logs/demos --logged logs/base --out runs/mine --embodiment franka_fr3
   world2act post-train --demonstrations logs/demos --logged logs/base --videos logs/videos --out runs/mine
   world2act post-train --demonstrations demos.hdf5 --logged logs/base --base runs/old/base/policy.pt --out runs/mine
@@ -23,7 +24,7 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, required, said in (
         ("--demonstrations", True, "with actions"),
-        ("--logged", True, "the base at work, with the actions it executed"),
+        ("--logged", False, "the base at work, with the actions it executed (without any, only the base is made)"),
         ("--videos", False, "of the skill; their actions are not read"),
     ):
         parser.add_argument(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from world2act_core.skills.types import Decomposer, Segmenter
+    from world2act_core.skills.types import Decomposer, MeasuredGripper, Segmenter
 
 EXAMPLES = """\
   world2act skills build runs/demo/demonstrations --out runs/skills
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build.add_argument(
         "--segmenter", choices=SEGMENTERS, default="contact", help="contact: ours (default); gripper: the paper's rule"
     )
+    _add_gripper(build.add_argument_group("widths of the gripper"))
     _add_decomposer(build.add_argument_group("decomposition of instructions"))
     inspect = actions.add_parser("inspect", help="figures of a dataset; writes its report anew")
     inspect.add_argument("dataset", metavar="DATASET", type=Path, help="folder that build wrote")
@@ -55,16 +56,23 @@ def _build(args: argparse.Namespace) -> int:
     from world2act_core.skills.report import as_text
 
     given = {"codec": args.codec} if args.codec else {}
+    gripper = _gripper(args)
     settings = BuildSettings(
         embodiment=args.embodiment,
         form=args.form,
         cameras=tuple(args.cameras) if args.cameras else None,
         frame_every=args.frame_every,
         failures=args.failures,
+        gripper=gripper,
         **given,
     )
     summary = build_skills(
-        args.inputs, args.out, settings, segmenter=_segmenter(args), decomposer=_decomposer(args), progress=True
+        args.inputs,
+        args.out,
+        settings,
+        segmenter=_segmenter(args, gripper),
+        decomposer=_decomposer(args),
+        progress=True,
     )
     print(as_text(summary))
     print(f"report: {args.out / 'report.html'}")
@@ -90,11 +98,38 @@ def _inspect(args: argparse.Namespace) -> int:
     return 0
 
 
-def _segmenter(args: argparse.Namespace) -> Segmenter:
+def _gripper(args: argparse.Namespace) -> MeasuredGripper | None:
+    """w_0 and Delta: by the options, else as measured for this robot, else None; says which."""
+    from dataclasses import replace
+
+    from world2act_core.calibration.files import GRIPPER_FILE
+    from world2act_core.calibration.store import measured_gripper
+    from world2act_core.embodiment import load_embodiment
+    from world2act_core.skills.gripper import DELTA_M
+    from world2act_core.skills.types import MeasuredGripper
+
+    robot = load_embodiment(args.embodiment)
+    folder = args.calibration or Path("calibration") / robot.name
+    stored = args.calibration or (folder / GRIPPER_FILE).is_file()
+    found = measured_gripper(folder) if stored else MeasuredGripper(robot.gripper.fully_open_width_m, DELTA_M)
+    whence = {"fully_open_m": str(folder / GRIPPER_FILE) if stored else "the contract",
+              "delta_m": str(folder / GRIPPER_FILE) if stored else "the paper"}  # fmt: skip
+    given = {name: getattr(args, name) for name in whence if getattr(args, name) is not None}
+    found, whence = replace(found, **given), {**whence, **dict.fromkeys(given, "as given")}
+    said = f"gripper: w_0 {1000 * found.fully_open_m:.2f} mm ({whence['fully_open_m']})"
+    if args.segmenter == "gripper":
+        said += f", Delta {1000 * found.delta_m:.2f} mm ({whence['delta_m']})"
+    print(said)
+    return found if stored or given else None
+
+
+def _segmenter(args: argparse.Namespace, measured: MeasuredGripper | None) -> Segmenter:
     from world2act_core.skills.contact import ContactSegmenter
     from world2act_core.skills.gripper import GripperSegmenter
 
-    return ContactSegmenter() if args.segmenter == "contact" else GripperSegmenter()
+    if args.segmenter == "contact":
+        return ContactSegmenter()
+    return GripperSegmenter(measured.delta_m) if measured else GripperSegmenter()
 
 
 def _decomposer(args: argparse.Namespace) -> Decomposer:
@@ -118,6 +153,33 @@ def _decomposer(args: argparse.Namespace) -> Decomposer:
     from world2act_core.skills.grammar import GrammarDecomposer
 
     return GrammarDecomposer()
+
+
+def _metres(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no width of a gripper: metres are wanted")
+    return value
+
+
+def _add_gripper(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FOLDER",
+        help="what world2act calibrate gripper stored (default calibration/ROBOT, if it is there)",
+    )
+    group.add_argument(
+        "--fully-open",
+        dest="fully_open_m",
+        type=_metres,
+        metavar="M",
+        help="w_0 (default: stored, else the contract's)",
+    )
+    group.add_argument(
+        "--delta", dest="delta_m", type=_metres, metavar="M",
+        help="Delta of --segmenter gripper (default: stored, else the paper's 0.05)",
+    )  # fmt: skip
 
 
 def _add_decomposer(group: argparse._ArgumentGroup) -> None:

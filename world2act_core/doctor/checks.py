@@ -156,7 +156,7 @@ os._exit(0)  # EGL may crash while Python shuts down"""
 
 def robocasa() -> Finding:
     """RoboCasa lives in an environment of its own: it wants another robosuite and another MuJoCo than LIBERO."""
-    mend = "python3.11 -m venv .venv-robocasa && .venv-robocasa/bin/pip install --no-deps -r requirements/robocasa.txt"
+    mend = "scripts/setup --robocasa"
     interpreter = Path(os.environ.get("WORLD2ACT_ROBOCASA_PYTHON", ROOT / ".venv-robocasa" / "bin" / "python"))
     if not interpreter.is_file():
         return Finding("missing", "no environment of its own (.venv-robocasa)", mend)
@@ -169,6 +169,25 @@ answer([version("rpent-robocasa365"), version("robosuite")])"""
     except ProbeError as error:
         return Finding("broken", _said(error), mend)
     return Finding("ok", f"{version}, robosuite {robosuite}")
+
+
+def calibration() -> Finding:
+    """What ``world2act calibrate`` stored here for robots whose contract is shipped: whole, and not too old."""
+    from world2act_core.calibration.files import CAMERA_INFO
+    from world2act_core.calibration.watch import calibration_warnings
+    from world2act_core.embodiment import load_embodiment, shipped_embodiments
+
+    end, looked_at, said = f".{CAMERA_INFO}.yaml", list[str](), list[str]()
+    for folder in (Path("calibration") / name for name in shipped_embodiments()):
+        robot = load_embodiment(folder.name)
+        cameras = [name for name in robot.cameras if (folder / f"{name}{end}").is_file()]
+        looked_at += [f"{folder.name}/{name}" for name in cameras]
+        said += calibration_warnings(folder, robot, cameras=cameras, hand_eye=False)
+    if not looked_at:
+        return Finding("missing", "no camera of a robot was calibrated here", "docs/robot-cell.md, step 2")
+    if said:
+        return Finding("broken", "; ".join(said), "world2act calibrate check live --embodiment ROBOT --camera CAMERA")
+    return Finding("ok", ", ".join(looked_at))
 
 
 def realsense() -> Finding:
@@ -272,6 +291,7 @@ CHECKS = (
     Check("ros2 launch", False, ros2_launch),
     Check("ONNX Runtime", False, onnx_runtime),
     Check("RealSense", False, realsense),
+    Check("calibration", False, calibration),
     Check("Cosmos", False, cosmos),
     Check("RoboCasa", False, robocasa),
 )

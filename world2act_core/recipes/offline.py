@@ -21,13 +21,13 @@ from world2act_core.recipes.learning import Learning
 from world2act_core.recipes.settings import Recipe
 from world2act_core.recipes.stages import POLICY, Stages, stage_config
 from world2act_core.runs import Run, Stage
-from world2act_core.runs.stage import file_digest
+from world2act_core.runs.stage import file_digest, write_json
 from world2act_core.types import Episode
 from world2act_core.world_model.videos import cameras_of, digest_of
 
-SOURCES = "sources.json"
-LEAST_LABELLED = 15
-"""Episodes with actions: a tenth of them is kept for measuring, and must not be one alone."""
+SOURCES, LEFT_OUT = "sources.json", "left_out.json"
+LEAST_LABELLED = 16
+"""Episodes with actions: a tenth of them is kept for measuring, and must not be one alone (of 15 it would be)."""
 
 READS_LITTLE = 0.5
 """Share of the actions' variance."""
@@ -39,13 +39,14 @@ class Logs:
 
     Attributes:
         demonstrations: with actions; what the base is cloned from, and what says which action dimensions are used.
-        logged: the base at work, with the actions that were executed, successful or not.
+        logged: the base at work, with the actions that were executed, successful or not. Where there are none yet, the
+            base is made and nothing is post-trained.
         videos: without actions, or with actions that are not read.
         base: file of a compact base policy; None clones one from the demonstrations.
     """
 
     demonstrations: tuple[Path, ...]
-    logged: tuple[Path, ...]
+    logged: tuple[Path, ...] = ()
     videos: tuple[Path, ...] = ()
     base: Path | None = None
 
@@ -59,24 +60,37 @@ class LoggedStages(Stages):
     def note(self, stage: Stage, inputs: Sequence[Path]) -> None:
         """Seal what the inputs are called; their contents are in the stage's configuration."""
         stage.path(SOURCES).write_text(json.dumps([str(source.resolve()) for source in find_sources(inputs)]))
-        table = self.table([stage])
+        left_out: list[str] = []
+        episodes = (self._as_learned(episode, True) for episode in self._episodes(stage, left_out))
+        table = self._table(episodes)
+        write_json(stage.path(LEFT_OUT), left_out)
         labelled = [
             name for number, name in enumerate(table.episode_ids) if table.labelled[table.episode == number].any()
         ]
-        stage.metrics = {"episodes": len(table.episode_ids), "with_actions": len(labelled), "chunks": len(table)}
+        found = {"episodes": len(table.episode_ids), "with_actions": len(labelled), "chunks": len(table)}
+        stage.metrics = {**found, "left_out": len(left_out)}
 
     def table(self, stages: list[Stage], *, with_actions: bool = True) -> ChunkTable:
+        return self._table(
+            self._as_learned(episode, with_actions) for stage in stages for episode in self._episodes(stage, [])
+        )
+
+    def _table(self, episodes: Iterator[Episode]) -> ChunkTable:
         config = self.recipe.base
-        episodes = (self._as_learned(episode, with_actions) for stage in stages for episode in self._episodes(stage))
         return chunk_table(episodes, self.embodiment, self.recipe.cameras, config.streams, config.image_size)
 
-    def _episodes(self, stage: Stage) -> Iterator[Episode]:
-        """What a recording lost is left out, as everywhere; episodes shorter than a chunk too."""
+    def _episodes(self, stage: Stage, left_out: list[str]) -> Iterator[Episode]:
+        """What a recording lost is left out, as everywhere; episodes shorter than a chunk too. Each with its reason."""
         m, cameras = self.embodiment.chunk_length, self.recipe.cameras
         for source in json.loads(stage.path(SOURCES).read_text()):
-            for episode in iterate_source(source, self.embodiment, cameras, frame_every=m, report=BagReport()):
+            report = BagReport()
+            for episode in iterate_source(source, self.embodiment, cameras, frame_every=m, report=report):
                 if episode.images and any(True for _ in episode.chunk_starts(m)):
                     yield episode
+                else:
+                    left_out.append(f"{episode.episode_id}: no images, or shorter than a chunk of {m} steps")
+            left_out += [f"{refused.episode_id}: {refused.reason}" for refused in report.refused]
+            left_out += [str(report.damage)] if report.damage else []
 
     def _as_learned(self, episode: Episode, with_actions: bool) -> Episode:
         seen = episode if with_actions else episode.without_actions()
@@ -140,7 +154,8 @@ def post_train(
     cameras: Sequence[str] | None = None,
     announce: Callable[[str], None] = print,
 ) -> dict[str, Stage]:
-    """Run or resume post-training on logs in a run folder, which ``run:FOLDER`` opens; returns its stages by name.
+    """Run or resume post-training on logs in a run folder, which ``run:FOLDER`` opens; returns its stages by name:
+    the demonstrations and the base alone where nothing of the base at work was logged yet.
 
     Raises:
         World2ActError: nothing usable in the logs, unknown cameras, too few episodes with actions, or another base.
@@ -156,20 +171,40 @@ def post_train(
     with Run(folder, announce) as run:
         learning = OfflineLearning(recipe, run, logs)
         _check(learning)
+        if not logs.logged:
+            return {stage.name: stage for stage in (learning.demonstrations, learning.base)}
         made = [learning.demonstrations, learning.free_pairs, learning.videos, learning.base, learning.world_model,
                 learning.stage1, learning.stage2]  # fmt: skip
     return {stage.name: stage for stage in made}
 
 
 def _check(learning: OfflineLearning) -> None:
-    demonstrations, logged = (stage.metrics["with_actions"] for stage in (learning.demonstrations, learning.free_pairs))
+    demonstrations = learning.demonstrations.metrics["with_actions"]
     if not demonstrations:
-        raise World2ActError("no demonstration has actions: record them with the commands that were executed")
+        raise World2ActError(
+            "no demonstration has actions: record them with the commands that were executed"
+            + _left_out([learning.demonstrations], "; ")
+        )
+    if not learning.logs.logged:
+        return
+    logged = learning.free_pairs.metrics["with_actions"]
     if demonstrations + logged < LEAST_LABELLED:
         raise World2ActError(
             f"{demonstrations} demonstrations and {logged} logged episodes have actions: post-training needs at least "
             f"{LEAST_LABELLED} together, a tenth of which it keeps for measuring; log more of the base at work"
+            + _left_out([learning.demonstrations, learning.free_pairs], "; ")
         )
+
+
+def _left_out(stages: Sequence[Stage], before: str = "\n") -> str:
+    """What of the logs could not be used, with the first reason; "" if everything could."""
+    said = ""
+    for stage in stages:
+        file = stage.path(LEFT_OUT)
+        reasons = json.loads(file.read_text())
+        if reasons:
+            said += f"{before}left out of {stage.name}: {len(reasons)}, the first is {reasons[0]}; all in {file}"
+    return said
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -178,6 +213,13 @@ def _copy(source: Path, target: Path) -> None:
 
 def summary(stages: dict[str, Stage], folder: Path) -> str:
     """What was learned from what, and what to do with it."""
+    lost = _left_out([stages[name] for name in ("demonstrations", "logged", "videos") if name in stages])
+    if "stage2" not in stages:
+        return (
+            f"{stages['demonstrations'].metrics['episodes']} demonstrations; base: run:{folder}#base{lost}\n"
+            f"post-training learns from the base at work too: log it (policy:=run:{folder}#base record:=FOLDER), then "
+            f"give the same command with --logged FOLDER"
+        )
     one, two = stages["stage1"].metrics, stages["stage2"].metrics
     counts = ", ".join(
         f"{stages[name].metrics['episodes']} {said}"
@@ -187,7 +229,7 @@ def summary(stages: dict[str, Stage], folder: Path) -> str:
     if one["r2"] < READS_LITTLE:
         read += "; that is little, so Stage 2 had little to learn from: log more, or move more"
     return (
-        f"{counts}\n{read}\n"
+        f"{counts}{lost}\n{read}\n"
         f"residual: {two['chunks']} chunks, cosine {two['cosine']:.2f} (no measure of success: try it)\n"
         f"policy: run:{folder}   base: run:{folder}#base"
     )

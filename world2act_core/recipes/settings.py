@@ -108,7 +108,7 @@ class Recipe:
                 raise World2ActError(f"{name} and evaluation share official states: change their first and last")
         for name, count, least in (
             ("videos.count", self.videos.count, 5),  # a tenth is kept for measuring, and must not be empty
-            ("demonstrations.count + free_pairs.count", self.demonstrations.count + self.free_pairs.count, 15),
+            ("demonstrations.count + free_pairs.count", self.demonstrations.count + self.free_pairs.count, 16),
         ):
             if count < least:
                 raise World2ActError(f"{name} = {count} leaves nothing to measure on: make it at least {least}")

@@ -175,7 +175,8 @@ def wanted_graphs(
         before, after = torch.randn(2, len(table), *shape, generator=torch.Generator().manual_seed(0))
         video = alignment.reader_of_imagined
         if video.motion is None:  # flow is OpenCV's, and no graph
-            yield Wanted("video_adapter.onnx", lean_video(video), {"before": before, "after": after}, video(before, after))
+            pair = {"before": before, "after": after}
+            yield Wanted("video_adapter.onnx", lean_video(video), pair, video(before, after))
 
 
 def write_graph(wanted: Wanted, folder: Path) -> float:

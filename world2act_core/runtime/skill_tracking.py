@@ -17,7 +17,7 @@ from world2act_core.errors import World2ActError
 from world2act_core.skills.contact import ContactSegmenter
 from world2act_core.skills.grammar import GrammarDecomposer
 from world2act_core.skills.streams import streams_of
-from world2act_core.skills.types import TAKES, Event, EventKind, Segmenter, Step, StepKind
+from world2act_core.skills.types import TAKES, Event, EventKind, MeasuredGripper, Segmenter, Step, StepKind
 from world2act_core.types import Array, Episode, Skill
 
 CONFIRM_S = 0.3
@@ -46,12 +46,18 @@ class SkillTracker:
         embodiment: gives the control step and names the streams.
         limit_s: the next skill begins when one has taken so long; 0: never. Seconds of control steps.
         segmenter: finds events.
+        gripper: as measured; fingers that are not in metres need it.
     """
 
     def __init__(
-        self, plan: Sequence[Step], embodiment: Embodiment, limit_s: float = 0.0, segmenter: Segmenter | None = None
+        self,
+        plan: Sequence[Step],
+        embodiment: Embodiment,
+        limit_s: float = 0.0,
+        segmenter: Segmenter | None = None,
+        gripper: MeasuredGripper | None = None,
     ) -> None:
-        self.plan, self._embodiment = tuple(plan), embodiment
+        self.plan, self._embodiment, self._gripper = tuple(plan), embodiment, gripper
         self._limit = round(limit_s / embodiment.step_s) if limit_s else 0
         self._confirm = round(CONFIRM_S / embodiment.step_s)
         self._segmenter = segmenter or ContactSegmenter()
@@ -122,7 +128,8 @@ class SkillTracker:
             frame_steps=np.zeros(0, np.int64),
             images={},
         )
-        streams = replace(streams_of(episode, self._embodiment), gripper_command=np.array(self._closing, np.float64))
+        streams = streams_of(episode, self._embodiment, self._gripper)
+        streams = replace(streams, gripper_command=np.array(self._closing, np.float64))
         return self._segmenter.segment(streams).events
 
 

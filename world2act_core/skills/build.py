@@ -27,7 +27,7 @@ from world2act_core.skills.sinks import Sink, open_sink
 from world2act_core.skills.streams import streams_of
 from world2act_core.skills.synchronise import TAIL_S, synchronise_skills
 from world2act_core.skills.thumbnails import clip_thumbnails, wants_thumbnails
-from world2act_core.skills.types import Decomposer, Segmenter
+from world2act_core.skills.types import Decomposer, MeasuredGripper, Segmenter
 from world2act_core.types import Episode
 
 SETTINGS, FINISHED, DATASET = "build.json", "finished.json", "dataset"
@@ -45,6 +45,7 @@ class BuildSettings:
         frame_every: take frames only at steps that are multiples of this.
         failures: keep episodes that are marked as failed attempts.
         tail_s: seconds behind the last event that still belong to the last clip.
+        gripper: as measured; None takes the contract's width, which needs fingers in metres.
     """
 
     embodiment: str = "libero_panda"
@@ -54,6 +55,7 @@ class BuildSettings:
     frame_every: int = 1
     failures: bool = False
     tail_s: float = TAIL_S
+    gripper: MeasuredGripper | None = None
 
 
 def build_skills(
@@ -182,7 +184,7 @@ class _Builder:
 
     def _split(self, record: Record, episode: Episode) -> tuple[Record, Episode]:
         """Segmentation, decomposition, synchronisation."""
-        segmentation = self.segmenter.segment(streams_of(episode, self.embodiment))
+        segmentation = self.segmenter.segment(streams_of(episode, self.embodiment, self.settings.gripper))
         plan = self.decomposer.decompose(episode.task, [event.kind for event in segmentation.events])
         joined = synchronise_skills(
             segmentation, plan, episode.steps, self.embodiment.step_s, tail_s=self.settings.tail_s

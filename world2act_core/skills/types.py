@@ -16,6 +16,22 @@ from typing import Protocol
 from world2act_core.types import Array
 
 
+@dataclass(frozen=True)
+class MeasuredGripper:
+    """What ``world2act calibrate gripper`` measured, instead of what contract and paper say.
+
+    Attributes:
+        fully_open_m: w_0.
+        delta_m: Delta of the paper's rule.
+        scale, offset_m: width = offset + scale * position, for a driver that does not report metres.
+    """
+
+    fully_open_m: float
+    delta_m: float
+    scale: float = 1.0
+    offset_m: float = 0.0
+
+
 class EventKind(str, Enum):
     """What happened to the robot's hand."""
 

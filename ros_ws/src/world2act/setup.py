@@ -14,6 +14,7 @@ NODES = (
     "recorder",
     "replay",
     "run_task",
+    "scripted_operator",
     "sim_arm",
     "skill_prompter",
     "static_transforms",

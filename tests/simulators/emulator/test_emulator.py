@@ -65,7 +65,7 @@ def test_the_gripper_opens_and_closes(embodiment: Embodiment) -> None:
         for tick in range(200):
             emulator.advance(2 * index + tick / 100)
         reached[target] = float(emulator.arm.state()["gripper_positions"][0])
-    assert reached == pytest.approx({t: t for t in reached}, abs=0.15 * abs(output.open - output.close))
+    assert reached == pytest.approx({t: t for t in reached}, abs=0.01 * abs(output.open - output.close))
 
 
 VIOLATIONS = {  # what is sent, relative to where the arm is → what is counted

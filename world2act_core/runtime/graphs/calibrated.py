@@ -30,10 +30,7 @@ def calibrated(
     from world2act_core.calibration.store import transforms  # brings OpenCV, which --help need not load
     from world2act_core.calibration.watch import calibration_warnings
 
-    named = values[CALIBRATION.name]
-    folder = Path(named or Path("calibration") / embodiment.name).absolute()
-    if named and not folder.is_dir():
-        raise World2ActError(f"calibration:={named} does not exist: make it with world2act calibrate, or leave it out")
+    folder = calibration_folder(values, embodiment)
     parts: list[Part] = []
     for node in cameras:
         known = node.executable == "camera" and folder.is_dir()
@@ -45,6 +42,19 @@ def calibrated(
     if warn:
         parts += [Notice(said) for said in calibration_warnings(folder, embodiment, _serials(cameras))]
     return parts
+
+
+def calibration_folder(values: Mapping[str, str], embodiment: Embodiment) -> Path:
+    """Where a robot's calibrations are, absolute; it need not be there unless it was named.
+
+    Raises:
+        World2ActError: the folder that was named does not exist.
+    """
+    named = values[CALIBRATION.name]
+    folder = Path(named or Path("calibration") / embodiment.name).absolute()
+    if named and not folder.is_dir():
+        raise World2ActError(f"calibration:={named} does not exist: make it with world2act calibrate, or leave it out")
+    return folder
 
 
 def _serials(cameras: Sequence[NodeSpec]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from world2act_core.embodiment import Embodiment, load_embodiment, shipped_embodiments
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.chunks import MODES, OPEN_LOOP, check_mode
-from world2act_core.runtime.graphs.calibrated import CALIBRATION, calibrated
+from world2act_core.runtime.graphs.calibrated import CALIBRATION, calibrated, calibration_folder
 from world2act_core.runtime.graphs.common import (
     CAMERAS_HELP,
     COMMON,
@@ -17,6 +17,7 @@ from world2act_core.runtime.graphs.common import (
     brain,
     camera_nodes,
     flag,
+    names,
     recorder,
     seconds,
     skill_parameters,
@@ -30,12 +31,23 @@ ROBOTS = {"franka": "franka_fr3", "ur": "ur5e", "sim": "libero_panda", "emulator
 
 SIM_TASK = "libero_goal/8"
 
+BACK_S = 2.0
+"""The emulated arm is back by then."""
+
+DRIVER_ARGUMENTS = Argument(
+    "driver_arguments",
+    "",
+    "robot_ip: further arguments of the driver's launch file, NAME:=VALUE,NAME:=VALUE, such as "
+    "kinematics_params_file:=FILE of a ur",
+)
+
 ARGUMENTS = (
     *COMMON,
     *SKILLS,
     Argument("robot", "franka", "franka, ur, sim (LIBERO), emulator; or the contract of an arm of your own"),
     Argument("embodiment", "", "contract, shipped name or YAML file; empty: the robot's"),
     Argument("robot_ip", "", "address of a franka or ur: starts its driver too; empty: the driver runs already"),
+    DRIVER_ARGUMENTS,
     Argument("task", "", "default instruction of ~/start, in words; with robot:=sim the scene, suite/task"),
     Argument(
         "cameras",
@@ -44,6 +56,11 @@ ARGUMENTS = (
     ),
     CALIBRATION,
     Argument("starts", "", "robot:=sim: start states to run, separated by commas; the graph ends after the last"),
+    Argument(
+        "episodes",
+        "0",
+        "robot:=emulator: the task so many times, each from the arm's first pose, then the graph ends; 0: by ~/start",
+    ),
     Argument("time_limit_s", "60", "longest duration of a task"),
     Argument("use_sim_time", "false", "take the time from /clock, as when a bag is played with --clock"),
     Argument("dry_run", "false", "publish commands on dry_run/<topic>, where no arm listens"),
@@ -67,10 +84,13 @@ def robot_contract(values: Mapping[str, str]) -> tuple[str, str]:
 def robot_driver(values: Mapping[str, str], robot: str, embodiment: Embodiment) -> list[Include]:
     """The launch file of the robot's maker, if an address is given; docs/arms.md says what runs beside it."""
     address, namespace = values["robot_ip"], values["namespace"]
+    further = _further(values[DRIVER_ARGUMENTS.name])
     if not address:
+        if further:
+            raise World2ActError("driver_arguments means nothing without robot_ip, which starts the driver")
         return []
     if robot == "franka":
-        arguments = {"robot_ip": address, "namespace": namespace}
+        arguments = {"robot_ip": address, "namespace": namespace, **further}
         return [Include("franka_fr3_moveit_config", "moveit.launch.py", arguments)]
     if robot != "ur":
         raise World2ActError(f"robot_ip:={address} needs robot:=franka or robot:=ur")
@@ -79,12 +99,21 @@ def robot_driver(values: Mapping[str, str], robot: str, embodiment: Embodiment) 
     arguments = {"ur_type": "ur5e", "robot_ip": address, "launch_rviz": "false"}
     if embodiment.output.kind == "joint_trajectory":
         arguments["initial_joint_controller"] = embodiment.output.topic.partition("/")[0]
-    return [Include("ur_robot_driver", "ur_control.launch.py", arguments)]
+    return [Include("ur_robot_driver", "ur_control.launch.py", {**arguments, **further})]
 
 
-def emulator_nodes(values: Mapping[str, str], contract: str) -> list[NodeSpec]:
-    """What stands in for the arm and its controllers."""
-    parameters: dict[str, Value] = {"robot": contract, "autostart": flag(values, "autostart")}
+def _further(text: str) -> dict[str, str]:
+    """``NAME:=VALUE,NAME:=VALUE``."""
+    found = [entry.partition(":=") for entry in names(text)]
+    for name, separator, _ in found:
+        if not (name and separator):
+            raise World2ActError(f"driver_arguments:={text} is not NAME:=VALUE,NAME:=VALUE")
+    return {name: value for name, _, value in found}
+
+
+def emulator_nodes(values: Mapping[str, str], contract: str, returns: bool = False) -> list[NodeSpec]:
+    """What stands in for the arm and its controllers; ``returns`` to its first pose after each episode."""
+    parameters: dict[str, Value] = {"robot": contract, "autostart": flag(values, "autostart"), "returns": returns}
     return [NodeSpec("arm_emulator", "arm_emulator", parameters=parameters, essential=True)]
 
 
@@ -113,13 +142,15 @@ def real_arm_nodes(values: dict[str, str]) -> list[Part]:
     cameras = camera_nodes(values, contract, embodiment, emulated=emulated)
     seen = calibrated(values, embodiment, cameras, warn=not emulated)
     recorder_nodes = recorder(values, contract)
-    emulator = emulator_nodes(values, contract) if emulated else []
+    tasks = _tasks(values, emulated)
+    emulator = emulator_nodes(values, contract, returns=bool(tasks)) if emulated else []
     awaited = [*brain_nodes, *cameras, *recorder_nodes, *([] if dry_run else emulator)]
     prompter: dict[str, Value] = {
         "autostart": autostart,
         "robot": contract,
         "simulator": False,
         **skill_parameters(values),
+        "calibration": str(calibration_folder(values, embodiment)),
         "use_sim_time": sim_time,
         "task": values["task"],
         "time_limit_s": seconds(values, "time_limit_s"),
@@ -133,7 +164,27 @@ def real_arm_nodes(values: dict[str, str]) -> list[Part]:
     if dry_run:
         topic = embodiment.action.topic  # the others follow what the command node does by itself
         nodes = [replace(node, remappings={topic: f"dry_run/{topic}"}) for node in nodes]
-    return [*driver, *emulator, *seen, *nodes]
+    return [*driver, *emulator, *seen, *nodes, *tasks]
+
+
+def count(values: Mapping[str, str], name: str) -> int:
+    """An argument that is a number of episodes."""
+    if not values[name].isdecimal():
+        raise World2ActError(f"{name}:={values[name]} must be a number of episodes, 0 or more")
+    return int(values[name])
+
+
+def _tasks(values: Mapping[str, str], emulated: bool) -> list[NodeSpec]:
+    """Somebody who asks for the task again and again. On a real arm nobody but an operator does."""
+    episodes = count(values, "episodes")
+    if not episodes:
+        return []
+    if not emulated:
+        raise World2ActError(
+            "episodes needs robot:=emulator: before a real arm moves, somebody looks and calls ~/start"
+        )
+    parameters: dict[str, Value] = {"starts": [""] * episodes, "task": values["task"], "pause_s": BACK_S}
+    return [NodeSpec("run_task", "run_task", parameters=parameters, essential=True, lifecycle=False)]
 
 
 def _on_libero(values: Mapping[str, str], contract: str) -> list[Part]:

@@ -7,7 +7,7 @@ from world2act_core.episodes import messages
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.graphs.common import CAMERAS_HELP, COMMON, camera_nodes, flag, recorder, seconds, supervised
 from world2act_core.runtime.graphs.description import Argument, GraphDescription, NodeSpec, Part, Value
-from world2act_core.runtime.graphs.real_arm import emulator_nodes, robot_contract, robot_driver
+from world2act_core.runtime.graphs.real_arm import DRIVER_ARGUMENTS, count, emulator_nodes, robot_contract, robot_driver
 
 OF_A_POLICY = ("policy", "run", "require_gate")
 
@@ -16,9 +16,15 @@ ARGUMENTS = (
     Argument("robot", "franka", "franka, ur, emulator; or the contract of an arm of your own"),
     Argument("embodiment", "", "contract, shipped name or YAML file; empty: the robot's"),
     Argument("robot_ip", "", "address of a franka or ur: starts its driver too; empty: the driver runs already"),
+    DRIVER_ARGUMENTS,
     Argument("task", "", "instruction of the episodes that skill_prompter/start begins, in words"),
     Argument("source", "teleoperation", "who acts, as bags call it"),
     Argument("cameras", "", CAMERAS_HELP),
+    Argument(
+        "scripted",
+        "0",
+        "robot:=emulator: a scripted operator teleoperates so many episodes, then the graph ends; 0: you teleoperate",
+    ),
     Argument("time_limit_s", "600", "longest duration of an episode"),
     Argument("use_sim_time", "false", "take the time from /clock"),
 )
@@ -47,7 +53,18 @@ def record_nodes(values: dict[str, str]) -> list[Part]:
     }
     # It marks the episodes: without it a bag is one long stream that nobody can cut.
     marker = NodeSpec("skill_prompter", "skill_prompter", parameters=prompter, essential=True)
-    return [*driver, *emulator, marker, *cameras, *recorders]
+    return [*driver, *emulator, marker, *cameras, *recorders, *_operator(values, contract, robot == "emulator")]
+
+
+def _operator(values: dict[str, str], contract: str, emulated: bool) -> list[NodeSpec]:
+    """Somebody at the device, where a script may be that."""
+    episodes = count(values, "scripted")
+    if not episodes:
+        return []
+    if not emulated:
+        raise World2ActError("scripted needs robot:=emulator: nobody but you teleoperates a real arm")
+    parameters: dict[str, Value] = {"robot": contract, "episodes": episodes}
+    return [NodeSpec("scripted_operator", "scripted_operator", parameters=parameters, essential=True, lifecycle=False)]
 
 
 RECORD = GraphDescription("record", "what logs teleoperation for post-training", ARGUMENTS, supervised(record_nodes))

@@ -46,7 +46,7 @@ class Measured:
         self._reference: tuple[float, list[float]] = (-math.inf, [])
 
     def add(self, topic: str, message: Any, monotonic: float) -> bool:
-        """A message of one of ``topics``.
+        """A message of one of ``topics``; any other is passed over.
 
         Returns:
             True if every topic has now come with this message's stamp, once each.
@@ -54,7 +54,7 @@ class Measured:
         Raises:
             ContractError: the message contradicts the contract; none of it is taken.
         """
-        streams = [stream for stream in self._by_topic[topic] if fields.carries(message, stream)]
+        streams = [stream for stream in self._by_topic.get(topic, []) if fields.carries(message, stream)]
         if not streams:
             return False  # another publisher on the same topic
         try:

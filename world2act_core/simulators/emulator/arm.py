@@ -17,6 +17,7 @@ from world2act_core.types import Array
 
 PHYSICS_S = 0.002
 STIFFNESS, DAMPING = 1600.0, 80.0  # 1/s^2, 1/s: critically damped, about 25 ms behind a moving setpoint
+GRIPPER_S = 0.5  # from open to closed
 SCENE_CAMERA = "scene"
 
 
@@ -69,9 +70,12 @@ class EmulatedArm:
         self._drives = self.model.actuator_ctrlrange[self._arm].T
         self._fingers = slice(size, None)  # joints and drives of the gripper come after the arm's
         self._mass = np.zeros((self.model.nv, self.model.nv))
-        opened = embodiment.output.gripper.open if embodiment.output.gripper else 0.0
-        self.set_gripper(opened)
-        self.place(np.array(self._recipe.home), opened)
+        gripper = embodiment.output.gripper
+        ends = (gripper.open, gripper.close) if gripper else (0.0, 0.0)
+        self._gripper_range = min(ends), max(ends)
+        self._gripper_step = abs(ends[1] - ends[0]) / GRIPPER_S * PHYSICS_S
+        self.set_gripper(ends[0])
+        self.place(np.array(self._recipe.home), ends[0])
 
     def _find(self, joint: str) -> int:
         """The model's joint that the contract's name ends with: ``fr3_joint1`` is ``joint1``."""
@@ -95,11 +99,20 @@ class EmulatedArm:
     def place(self, joints: Array, gripper: float) -> None:
         """Be there at once: ``joints`` ``(J,)`` rad, and the gripper at its commanded position."""
         self.data.qpos[self._arm] = joints
-        self.data.qpos[self._fingers] = np.asarray(self._recipe.linkage) * gripper
+        self._show_gripper(gripper)
         self._mujoco.mj_forward(self.model, self.data)
 
     def set_gripper(self, position: float) -> None:
-        """Command the gripper's joint, m or rad; its own drive goes there."""
+        """Command the gripper's joint, m or rad; its own drive goes there, as far as its fingers can."""
+        low, high = self._gripper_range
+        self._gripper_told = min(max(position, low), high)
+
+    def _show_gripper(self, position: float) -> None:
+        """The fingers are where their drive is: there is nothing between them, and a linkage that is driven by forces
+        in steps of 2 ms trembles for ever."""
+        self._gripper = position
+        self.data.qpos[self._fingers] = np.asarray(self._recipe.linkage) * position
+        self.data.qvel[self._fingers] = 0.0
         self.data.ctrl[self._fingers] = np.asarray(self._recipe.opposed) * position
 
     def step(self, positions: Array, velocities: Array) -> None:
@@ -111,6 +124,8 @@ class EmulatedArm:
         torque = self._mass[np.ix_(arm, arm)] @ acceleration + data.qfrc_bias[arm] - data.qfrc_passive[arm]
         data.ctrl[arm] = np.clip(torque, *self._drives)
         self._mujoco.mj_step2(self.model, data)
+        left = self._gripper_told - self._gripper
+        self._show_gripper(self._gripper + min(max(left, -self._gripper_step), self._gripper_step))
 
     def jacobian(self, positions: Array) -> Array:
         """Of the end effector at ``positions``, ``(6, J)``, linear above angular, in the arm's base frame."""

@@ -17,6 +17,7 @@ from world2act_core.simulators.emulator.trajectory import Setpoint, TrajectoryCo
 from world2act_core.simulators.emulator.violations import Violations
 from world2act_core.types import Array
 
+HOME_S = 1.5
 CATCH_UP_S = 0.25  # a longer gap (this machine was busy) is skipped instead of being simulated
 
 
@@ -52,6 +53,8 @@ class Emulator:
         self.violations = Violations(embodiment.limits, self._joints)
         self._time, self._servo_due = now, now
         self._commanded_at: float | None = None
+        self._home = self.arm.positions
+        self._opened = embodiment.output.gripper.open if embodiment.output.gripper else 0.0
         self.commands, self.skipped_s = 0, 0.0
 
     # --- what the controllers' topics take; each returns why a message was refused, or "" ----------------------------
@@ -82,6 +85,13 @@ class Emulator:
             return self._count("the gripper's position is not finite", None)
         self.arm.set_gripper(position)
         return ""
+
+    def go_home(self, now: float) -> None:
+        """Back to where it began, as somebody carries an arm back between two tasks; the gripper opens."""
+        here = self._controller.sample(now).positions
+        told = Setpoint(here, np.zeros_like(here))
+        self._controller.accept(self._joints, [Waypoint(self._home, HOME_S)], 0.0, now, told)
+        self.arm.set_gripper(self._opened)
 
     def _count(self, refusal: str, now: float | None) -> str:
         if refusal:

@@ -19,14 +19,17 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from world2act.node import COMMAND_OFFERED, OK, STATE, WARN, World2ActNode, make, message_class
+from world2act.node import COMMAND_OFFERED, EVENT, OK, STATE, WARN, World2ActNode, make, message_class
 from world2act.running import run_node
 from world2act.topics import state_topics
 from world2act_core.episodes import compose, fields
-from world2act_core.episodes.messages import JOINT_STATE
+from world2act_core.episodes.messages import EPISODE_EVENT_TOPIC, JOINT_STATE
 from world2act_core.runtime.deadline import Deadlines
 from world2act_core.simulators.emulator import Emulator
+from world2act_core.simulators.emulator.emulator import CATCH_UP_S
 from world2act_core.simulators.emulator.trajectory import Waypoint
+from world2act_core.types import Array
+from world2act_interfaces.msg import EpisodeEvent
 
 STATE_S = 0.01
 REPORT_TICKS = 10
@@ -40,6 +43,7 @@ class ArmEmulatorNode(World2ActNode):
         super().__init__("arm_emulator")
         self._embodiment = self.embodiment_parameter()
         self._permute = self.parameter("permute_joints", False, "name the joints in another order in every message")
+        self._returns = self.parameter("returns", False, "go back home when an episode ends, for the next one")
         self._shuffle = np.random.default_rng(0)
         self._emulator: Emulator | None = None
         self._ticks = 0
@@ -58,9 +62,12 @@ class ArmEmulatorNode(World2ActNode):
             "twist": (TwistStamped, self._on_twist),
         }[output.kind]
         self.listen(kind, output.topic, callback, COMMAND_OFFERED)
+        if self._returns:
+            self.listen(EpisodeEvent, EPISODE_EVENT_TOPIC, self._on_episode, EVENT)
         if output.gripper is not None:
             self.listen(Float64MultiArray, output.gripper.topic, self._on_gripper, COMMAND_OFFERED)
-        self._deadlines = Deadlines(STATE_S, time.monotonic())
+        self._shown = time.monotonic()
+        self._deadlines = Deadlines(STATE_S, self._shown)
 
     # --- commands --------------------------------------------------------------------------------------------------
     def _stamp(self, header: Any) -> float:
@@ -95,6 +102,11 @@ class ArmEmulatorNode(World2ActNode):
         else:
             self._emulator.violations.refused(f"the gripper has one joint, the command {len(message.data)} values")
 
+    def _on_episode(self, event: EpisodeEvent) -> None:
+        assert self._emulator is not None
+        if event.event == EpisodeEvent.END:
+            self._emulator.go_home(time.monotonic())
+
     def _judge(self, refusal: str) -> None:
         if refusal:
             self.report(WARN, f"refused: {refusal}")
@@ -119,19 +131,25 @@ class ArmEmulatorNode(World2ActNode):
             self._tick()
 
     def _tick(self) -> None:
+        """Every state that is due, with the stamp that it should have: a driver's clock does not wait for a process."""
         assert self._emulator is not None
-        self._emulator.advance(time.monotonic())
-        state = self._emulator.arm.state()
-        stamp = self.get_clock().now().nanoseconds
-        for topic, message in compose.state_messages(self._embodiment, state, stamp, make):
+        now, now_ns = time.monotonic(), self.get_clock().now().nanoseconds
+        self._shown = max(self._shown, now - CATCH_UP_S)
+        while self._shown + STATE_S <= now:
+            self._shown += STATE_S
+            self._emulator.advance(self._shown)
+            self._show(self._emulator.arm.state(), now_ns - round(1e9 * (now - self._shown)))
+        self._ticks += 1
+        if self._ticks % REPORT_TICKS == 0:
+            self._report(self._emulator)
+
+    def _show(self, state: dict[str, Array], stamp_ns: int) -> None:
+        for topic, message in compose.state_messages(self._embodiment, state, stamp_ns, make):
             if self._permute and self._types[topic] == JOINT_STATE:
                 order = self._shuffle.permutation(len(message.name))
                 message.name = [message.name[i] for i in order]
                 message.position = [message.position[i] for i in order]
             self._states[topic].publish(message)
-        self._ticks += 1
-        if self._ticks % REPORT_TICKS == 0:
-            self._report(self._emulator)
 
     def _report(self, emulator: Emulator) -> None:
         found, now = emulator.violations, time.monotonic()

@@ -15,6 +15,7 @@ from world2act.running import run_node
 from world2act_core.episodes import compose, fields
 from world2act_core.errors import World2ActError
 from world2act_core.simulators.emulator.arm import EmulatedScene
+from world2act_core.types import Array
 
 
 class EmulatorCameraNode(World2ActNode):
@@ -29,6 +30,7 @@ class EmulatorCameraNode(World2ActNode):
         self._camera = self._embodiment.cameras[name]
         self._scene: EmulatedScene | None = None
         self._newest: Any = None
+        self._gripper: Array | None = None
         self._frames = 0
 
     def configure(self) -> None:
@@ -38,6 +40,8 @@ class EmulatorCameraNode(World2ActNode):
     def activate(self) -> None:
         # Depth 1: a queue would show the arm where it was some frames ago.
         self.listen(JointState, self._embodiment.state["joint_positions"].topic, self._on_state, IMAGE)
+        gripper = self._embodiment.state["gripper_positions"]
+        self.listen(JointState, gripper.topic, self._on_gripper, IMAGE)
         self.every(1.0 / self._camera.rate_hz, self._render)
 
     def cleanup(self) -> None:
@@ -46,16 +50,20 @@ class EmulatorCameraNode(World2ActNode):
             self._scene = None
 
     def _on_state(self, message: JointState) -> None:
-        self._newest = message
+        if fields.carries(message, self._embodiment.state["joint_positions"]):
+            self._newest = message
+
+    def _on_gripper(self, message: JointState) -> None:
+        stream = self._embodiment.state["gripper_positions"]
+        if fields.carries(message, stream):
+            self._gripper = fields.state_value(message, stream)
 
     def _render(self) -> None:
         message, self._newest = self._newest, None
-        if message is None or self._scene is None:
+        if message is None or self._gripper is None or self._scene is None:
             return
-        streams = self._embodiment.state
-        joints = fields.state_value(message, streams["joint_positions"])
-        gripper = fields.state_value(message, streams["gripper_positions"])
-        image = self._scene.frame(self._camera.name, joints, float(gripper[0]))
+        joints = fields.state_value(message, self._embodiment.state["joint_positions"])
+        image = self._scene.frame(self._camera.name, joints, float(self._gripper[0]))
         stamp = fields.stamp_ns(message.header.stamp)
         self._publisher.publish(compose.image_message(image, self._camera, stamp, make))
         self._frames += 1

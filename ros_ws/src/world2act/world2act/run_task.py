@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ class TaskRunner(Node):
         super().__init__("run_task")
         self._starts = self.declare_parameter("starts", [""]).value
         self._source = self.declare_parameter("source", "policy").value
+        self._task = self.declare_parameter("task", "").value  # on a simulated arm the start says it
+        self._pause_s = self.declare_parameter("pause_s", 0.0).value  # before each task: the arm comes back
         self._results = self.declare_parameter("results", "").value
         self._client = ActionClient(self, RunTask, "run_task")
         # After the action's client: endpoints are announced in order, so who answers this has found that client too.
@@ -54,8 +58,9 @@ class TaskRunner(Node):
         return 0
 
     def _run_one(self, index: int, start: str) -> dict[str, Any]:
-        episode_id = f"{self._source}-{index:03d}-{start}"
-        goal = RunTask.Goal(start_id=start, source=self._source, episode_id=episode_id)
+        episode_id = f"{self._source}-{index:03d}-{start or uuid.uuid4().hex[:8]}"
+        time.sleep(self._pause_s)
+        goal = RunTask.Goal(task=self._task, start_id=start, source=self._source, episode_id=episode_id)
         about = {"episode_id": episode_id, "start_id": start, "source": self._source}
         handle = self._await(self._client.send_goal_async(goal))
         if not handle.accepted:

@@ -15,6 +15,7 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
@@ -26,10 +27,13 @@ from std_srvs.srv import Trigger
 from world2act.node import EVENT, LATCHED, OK, RECORD, STATE_READER, World2ActNode, make, message_class
 from world2act.running import run_node
 from world2act.topics import state_topics
+from world2act_core.calibration.files import GRIPPER_FILE
+from world2act_core.calibration.store import measured_gripper
 from world2act_core.episodes import compose, fields
 from world2act_core.episodes.messages import EPISODE_EVENT_TOPIC, SKILL_PROMPT_TOPIC
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.skill_tracking import SkillTracker, plan_skills
+from world2act_core.skills.types import MeasuredGripper
 from world2act_interfaces.action import RunTask
 from world2act_interfaces.msg import ArmCommand, EpisodeEvent, SkillPrompt
 from world2act_interfaces.srv import ResetArm
@@ -87,6 +91,7 @@ class SkillPrompterNode(World2ActNode):
         self._skill_limit_s = self.parameter(
             "skill_limit_s", 0.0, "split: the next skill begins after so long; 0: only by what is seen", 0.0, 1e5
         )
+        self._calibration = self.parameter("calibration", "", "split: folder with the gripper's measured widths")
         self._state: dict[str, Any] = {}
         self._wait_for = self.parameter("wait_for", [], "nodes that must be ready before a task begins")
         self._group = ReentrantCallbackGroup()
@@ -311,7 +316,12 @@ class SkillPrompterNode(World2ActNode):
         except World2ActError:
             self._prompt(task, instruction, over=True)  # a simulated arm has begun already
             raise
-        task.tracker = SkillTracker(plan, self._embodiment, self._skill_limit_s)
+        task.tracker = SkillTracker(plan, self._embodiment, self._skill_limit_s, gripper=self._gripper())
+
+    def _gripper(self) -> MeasuredGripper | None:
+        """As measured, where that was done."""
+        stored = self._calibration and (Path(self._calibration) / GRIPPER_FILE).is_file()
+        return measured_gripper(self._calibration) if stored else None
 
     def _skill(self, task: _Task, instruction: str) -> tuple[str, int, int]:
         """The skill under way, its index, and how many there are."""
