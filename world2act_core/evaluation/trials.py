@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from world2act_core.errors import RunError, World2ActError
+from world2act_core.evaluation.conduct import Conduct
 from world2act_core.evaluation.statistics import (
     Interval,
     Verdict,
@@ -34,6 +35,7 @@ class Trial:
         success: whether the task was solved within the horizon.
         steps: control steps taken (settle steps not counted).
         seconds: wall time of the attempt.
+        conduct: safety counters, latency and states, if whoever ran it kept them.
     """
 
     start_id: str
@@ -41,6 +43,7 @@ class Trial:
     success: bool
     steps: int
     seconds: float
+    conduct: Conduct | None = None
 
 
 @dataclass(frozen=True)
