@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from world2act_core.errors import RunError
+from world2act_core.evaluation.conduct import SafetyCounters, add_up, latency_figures
 from world2act_core.evaluation.console import result_table
 from world2act_core.evaluation.results import read_with_schema, trial_from_json, trial_to_json
 from world2act_core.evaluation.trials import PairedTrials, Trial, pair_trials
@@ -32,6 +33,7 @@ class SuiteResults:
         rendering: what the frames looked like.
         instructions: task → the instruction in words.
         trials: one a start, in order of task and start.
+        deadline_ms: how long the arm takes to execute a chunk: a policy that thinks longer makes it wait. 0: unknown.
     """
 
     suite: str
@@ -43,13 +45,26 @@ class SuiteResults:
     trials: tuple[Trial, ...]
     versions: Mapping[str, str]
     commit: str = ""
+    deadline_ms: float = 0.0
+
+    @property
+    def safety(self) -> SafetyCounters | None:
+        """Safety counters of all trials as of one long stream; None if they were not counted."""
+        return add_up(trial.conduct.safety for trial in self.trials if trial.conduct and trial.conduct.safety)
+
+    @property
+    def latency(self) -> dict[str, Any]:
+        """``latency_figures`` of all trials."""
+        times = [ms for trial in self.trials if trial.conduct for ms in trial.conduct.latency_ms]
+        return latency_figures(times, self.deadline_ms)
 
     def of_task(self, task: int) -> list[Trial]:
         return [trial for trial in self.trials if Start.parse(trial.start_id).task == task]
 
 
 def write_suite(path: Path, results: SuiteResults) -> None:
-    """Write ``evaluation.json``, whole or not at all; rates and intervals repeat what follows from the trials."""
+    """Write ``evaluation.json``, whole or not at all; rates, intervals, safety and latency repeat what follows from the
+    trials."""
     from world2act_core.runs.stage import write_json
 
     tasks = [
@@ -60,6 +75,8 @@ def write_suite(path: Path, results: SuiteResults) -> None:
         "schema": SCHEMA,
         **{name: getattr(results, name) for name in ("suite", "policy", *MUST_AGREE[1:], *MAY_DIFFER)},
         "all": _rate(results.trials),
+        "safety": None if results.safety is None else asdict(results.safety),
+        "latency": results.latency,
         "tasks": tasks,
         "trials": [trial_to_json(trial) for trial in results.trials],
     }
@@ -78,6 +95,7 @@ def read_suite(path: Path) -> SuiteResults:
             **{name: raw[name] for name in ("suite", "policy", *MUST_AGREE[1:], *MAY_DIFFER)},
             instructions={entry["task"]: entry["instruction"] for entry in raw["tasks"]},
             trials=tuple(trial_from_json(trial) for trial in raw["trials"]),
+            deadline_ms=raw.get("latency", {}).get("deadline_ms", 0.0),  # not in files of before
         )
         stated = [raw["all"]["successes"], *(entry["successes"] for entry in raw["tasks"])]
     except (KeyError, TypeError) as error:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,22 @@ import numpy as np
 
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.errors import World2ActError
-from world2act_core.evaluation import Trial, TrialRequest, evaluate
+from world2act_core.evaluation import Trial, TrialLog, TrialRequest
+from world2act_core.evaluation.conduct import Conduct, states_digest
 from world2act_core.evaluation.suite import SuiteResults
 from world2act_core.evaluation.video import Panel, encode_mp4, side_by_side
 from world2act_core.policies.address import open_policy
 from world2act_core.policies.identity import policy_identity
 from world2act_core.policies.protocol import Policy
+from world2act_core.policies.watched import WatchedPolicy
 from world2act_core.recipes.evaluation import commit
+from world2act_core.recipes.failures import keep_failure
 from world2act_core.runs.stage import versions
+from world2act_core.runtime.safety.counting import count_safety
 from world2act_core.simulators.demonstrators.library import demonstrator
 from world2act_core.simulators.libero import SETTLE_STEPS, LiberoSimulator
 from world2act_core.simulators.libero_package import LiberoTask, load_task, suite_size
+from world2act_core.simulators.protocol import Simulator
 from world2act_core.simulators.rendering import FAST, STOCK, choose_backend
 from world2act_core.simulators.rollout import Actor, PolicyActor, rollout
 from world2act_core.simulators.starts import Start
@@ -55,6 +61,7 @@ class Plan:
         image_size: rows and columns of an image; 0 takes the embodiment's.
         rendering: ``fast``, or ``stock``: LIBERO's own look, which published checkpoints were trained on.
         videos: whether failures are filmed.
+        keep: whether each failure is kept as a folder of its own, video, bag and start, for ``replay-trial``.
     """
 
     policy: str
@@ -64,21 +71,34 @@ class Plan:
     image_size: int = 0
     rendering: str = "fast"
     videos: bool = True
+    keep: bool = False
 
 
 @dataclass(frozen=True)
 class SuiteTrial:
-    """One trial, small enough to travel to a worker; ``video`` is the file for that of a failure, "" for none."""
+    """One trial, small enough to travel to a worker.
+
+    Attributes:
+        video: file for that of a failure, "" for none.
+        kept: folder for all that a failure leaves (``failures.keep_failure``), "" for none.
+    """
 
     start: Start
     policy: str
     image_size: int = 0
     rendering: str = "fast"
     video: str = ""
+    kept: str = ""
 
 
-def evaluate_suite(plan: Plan, out: Path, pool: WorkerPool) -> SuiteResults:
+def evaluate_suite(
+    plan: Plan, out: Path, pool: WorkerPool, enough: Callable[[Sequence[Trial]], bool] = lambda trials: False
+) -> SuiteResults:
     """Try a policy on a suite; goes on with the trials that ``out`` holds already.
+
+    Args:
+        enough: asked after every trial, with all so far in the order of the starts; true ends the evaluation there.
+            Workers may be ahead by a start or two: what they find is kept in the log, but does not count.
 
     Raises:
         World2ActError: no such suite, task or policy, more episodes than official states, or ``out`` holds trials of
@@ -89,25 +109,28 @@ def evaluate_suite(plan: Plan, out: Path, pool: WorkerPool) -> SuiteResults:
     metadata = described(plan.policy, embodiment)
     facts = provenance(plan, embodiment)
     starts = [Start(plan.suite, task, index).id for task in tasks for index in range(plan.episodes)]
-    (out / "videos").mkdir(parents=True, exist_ok=True)
-
-    def in_workers(_: Callable[[TrialRequest], Trial], requests: Iterable[TrialRequest]) -> Iterator[Trial]:
-        jobs = [_job(plan, Start.parse(request.start_id), out) for request in requests]
-        for finished in pool.run(try_once, jobs, description=plan.suite):
-            yield finished.result
-
-    identity = {**facts, "versions": versions()}
-    trials = evaluate(
-        _in_workers_only, (POLICY,), starts, out / "trials.jsonl", identity=identity, map_trials=in_workers
-    )
+    for folder in ("videos", "failures") if plan.keep else ("videos",):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    trials: list[Trial] = []
+    with TrialLog(out / "trials.jsonl", {**facts, "versions": versions()}) as log:
+        jobs = [_job(plan, Start.parse(request.start_id), out) for request in log.missing((POLICY,), starts)]
+        with closing(pool.run(try_once, jobs, description=plan.suite)) as finished:
+            for request in (TrialRequest(POLICY, start) for start in starts):
+                while request not in log.trials:
+                    log.append(next(finished).result)
+                trials.append(log.trials[request])
+                if enough(trials):
+                    break
+    counted = {Start.parse(trial.start_id).task for trial in trials}
     return SuiteResults(
         suite=plan.suite,
         policy={**facts["policy"], "metadata": metadata},
         **{name: facts[name] for name in ("protocol", "embodiment", "rendering")},
-        instructions={task: found.instruction for task, found in tasks.items()},
+        instructions={task: found.instruction for task, found in tasks.items() if task in counted},
         trials=tuple(trials),
         versions=versions(),
         commit=commit(),
+        deadline_ms=1000 * embodiment.chunk_length / embodiment.control_rate_hz,
     )
 
 
@@ -167,47 +190,83 @@ def provenance(plan: Plan, embodiment: Embodiment) -> dict[str, Any]:
 
 
 def _job(plan: Plan, start: Start, out: Path) -> SuiteTrial:
-    name = f"{start.suite}-{start.task}-i{start.index}.mp4"
-    video = str(out / "videos" / name) if plan.videos else ""
-    return SuiteTrial(start, plan.policy, plan.image_size, plan.rendering, video)
-
-
-def _in_workers_only(request: TrialRequest) -> Trial:
-    raise AssertionError(f"{request} must run in a worker")
+    name = f"{start.suite}-{start.task}-i{start.index}"
+    video = str(out / "videos" / f"{name}.mp4") if plan.videos else ""
+    kept = str(out / "failures" / name) if plan.keep else ""
+    return SuiteTrial(start, plan.policy, plan.image_size, plan.rendering, video, kept)
 
 
 def try_once(job: SuiteTrial, context: WorkerContext) -> Trial:
-    """One trial in a worker; a failure is filmed."""
+    """One trial in a worker; a failure is filmed, and kept with all that repeats it if the job says so."""
     began = time.monotonic()
     start = job.start
     simulator = context.simulator(start.suite, start.task, job.image_size or None, RENDERING[job.rendering])
-    actor, cameras = _actor(job, simulator, context)
+    actor, watched = _actor(job, simulator, context)
+    cameras = watched.cameras if watched else ()
     episode = rollout(
         simulator, actor, start, episode_id=start.id, source=POLICY, cameras=cameras,
-        record_images=bool(cameras and job.video),  # what the policy has seen costs nothing more
+        record_images=bool(cameras and (job.video or job.kept)),  # what the policy has seen costs nothing more
     )  # fmt: skip
     seconds = time.monotonic() - began
-    if job.video and not episode.success:
-        _film(episode, simulator, start, Path(job.video))
-    return Trial(start.id, POLICY, bool(episode.success), episode.steps, seconds)
+    trial = Trial(start.id, POLICY, bool(episode.success), episode.steps, seconds, _conduct(episode, simulator, watched))
+    if not episode.success and (job.video or job.kept):
+        reached = whole_state(simulator)
+        episode = with_frames(episode, simulator, start)
+        film = filmed(episode, simulator.embodiment)
+        if job.video:
+            write_whole(Path(job.video), film)
+        if job.kept:
+            identity = context.once(("identity", job.policy), lambda: policy_identity(job.policy))
+            look = {"image_size": job.image_size, "rendering": job.rendering}
+            keep_failure(
+                Path(job.kept), episode, simulator.embodiment, trial, film, reached, job.policy, identity, look
+            )
+    return trial
 
 
-def _actor(job: SuiteTrial, simulator: LiberoSimulator, context: WorkerContext) -> tuple[Actor, tuple[str, ...]]:
-    """Who acts, and the cameras that it looks through."""
+def _actor(job: SuiteTrial, simulator: LiberoSimulator, context: WorkerContext) -> tuple[Actor, WatchedPolicy | None]:
+    """Who acts, and the policy in it that is watched; None of the demonstrator, which is no policy."""
     if job.policy == DEMONSTRATOR:
-        return demonstrator(job.start.suite, job.start.task), ()
+        return demonstrator(job.start.suite, job.start.task), None
     policy: Policy = context.once(job.policy, lambda: open_policy(job.policy, simulator.embodiment))
-    return PolicyActor(policy), policy.cameras
+    watched = WatchedPolicy(policy)
+    return PolicyActor(watched), watched
 
 
-def _film(episode: Episode, simulator: LiberoSimulator, start: Start, file: Path) -> None:
-    """The policy's own frames as a video; of a policy that is blind, its actions once more with a camera on."""
-    images = dict(episode.images) or {FILMED: replayed(episode, simulator, start)}
+def _conduct(episode: Episode, simulator: LiberoSimulator, watched: WatchedPolicy | None) -> Conduct:
+    embodiment = simulator.embodiment
+    commands = watched.commands(episode.steps, embodiment.chunk_length) if watched else None
+    latency = tuple(round(1000 * seconds, 3) for seconds in watched.seconds[1:]) if watched else ()
+    return Conduct(count_safety(episode, embodiment, commands), latency, states_digest(episode.state))
+
+
+def whole_state(simulator: Simulator) -> Array | None:
+    """The physical state now; None where the simulator does not tell it."""
+    tell = getattr(simulator, "state", None)
+    return None if tell is None else tell()
+
+
+def with_frames(episode: Episode, simulator: LiberoSimulator, start: Start) -> Episode:
+    """The episode with frames at its chunk boundaries; of a policy that is blind, by its actions once more with a
+    camera on."""
+    if episode.images:
+        return episode
+    steps = np.arange(0, episode.steps + 1, simulator.embodiment.chunk_length)
+    return replace(episode, images={FILMED: replayed(episode, simulator, start)}, frame_steps=steps)
+
+
+def filmed(episode: Episode, embodiment: Embodiment) -> bytes:
+    """The frames of a failure as a video."""
     ending = f"not solved in {episode.steps} steps"
-    panels = [Panel(frames, f"{start.id}, {camera}", ending, False) for camera, frames in images.items()]
-    fps = simulator.embodiment.control_rate_hz / simulator.embodiment.chunk_length
+    panels = [Panel(frames, f"{episode.start_id}, {camera}", ending, False) for camera, frames in episode.images.items()]
+    fps = embodiment.control_rate_hz / embodiment.chunk_length
+    return encode_mp4(side_by_side(panels, hold=int(fps)), fps)
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Write a file so that a kill leaves all of it or nothing."""
     temporary = file.with_suffix(".tmp")
-    temporary.write_bytes(encode_mp4(side_by_side(panels, hold=int(fps)), fps))
+    temporary.write_bytes(content)
     temporary.replace(file)
 
 
