@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from world2act_core.embodiment import Embodiment
-from world2act_core.episodes.writer import write_whole_bag
+from world2act_core.episodes import BagWriter
 from world2act_core.errors import RunError
 from world2act_core.evaluation import Trial
 from world2act_core.evaluation.results import read_with_schema, trial_from_json, trial_to_json
@@ -70,7 +70,8 @@ def keep_failure(
         for camera, frames in episode.images.items()
     )
     logged = episode if images else replace(episode, images={}, frame_steps=episode.frame_steps[:0])
-    write_whole_bag(logged, partial / BAG, embodiment)
+    with BagWriter(partial / BAG, embodiment) as bag:
+        bag.write_episode(logged)
     content = {
         "schema": SCHEMA,
         "trial": trial_to_json(trial),

@@ -109,8 +109,9 @@ def evaluate_suite(
     metadata = described(plan.policy, embodiment)
     facts = provenance(plan, embodiment)
     starts = [Start(plan.suite, task, index).id for task in tasks for index in range(plan.episodes)]
-    for folder in ("videos", "failures") if plan.keep else ("videos",):
-        (out / folder).mkdir(parents=True, exist_ok=True)
+    for folder, wanted in (("videos", plan.videos), ("failures", plan.keep), ("", True)):
+        if wanted:
+            (out / folder).mkdir(parents=True, exist_ok=True)
     trials: list[Trial] = []
     with TrialLog(out / "trials.jsonl", {**facts, "versions": versions()}) as log:
         jobs = [_job(plan, Start.parse(request.start_id), out) for request in log.missing((POLICY,), starts)]
