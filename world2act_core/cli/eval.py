@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="stock: shadows and anti-aliasing as LIBERO's own, for published checkpoints (default fast)",
     )  # fmt: skip
     parser.add_argument("--no-videos", action="store_true", help="film no failures")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep video, bag and start of each failure for world2act replay-trial"
+    )
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -63,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         image_size=args.image_size,
         rendering=args.rendering,
         videos=not args.no_videos,
+        keep=args.keep,
     )
     with WorkerPool(args.workers) as pool:
         results = evaluate_suite(plan, args.out, pool)

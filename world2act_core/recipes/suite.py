@@ -202,14 +202,16 @@ def try_once(job: SuiteTrial, context: WorkerContext) -> Trial:
     began = time.monotonic()
     start = job.start
     simulator = context.simulator(start.suite, start.task, job.image_size or None, RENDERING[job.rendering])
-    actor, watched = _actor(job, simulator, context)
+    actor, watched = suite_actor(job, simulator, context)
     cameras = watched.cameras if watched else ()
     episode = rollout(
         simulator, actor, start, episode_id=start.id, source=POLICY, cameras=cameras,
         record_images=bool(cameras and (job.video or job.kept)),  # what the policy has seen costs nothing more
     )  # fmt: skip
     seconds = time.monotonic() - began
-    trial = Trial(start.id, POLICY, bool(episode.success), episode.steps, seconds, _conduct(episode, simulator, watched))
+    trial = Trial(
+        start.id, POLICY, bool(episode.success), episode.steps, seconds, _conduct(episode, simulator, watched)
+    )
     if not episode.success and (job.video or job.kept):
         reached = whole_state(simulator)
         episode = with_frames(episode, simulator, start)
@@ -225,7 +227,9 @@ def try_once(job: SuiteTrial, context: WorkerContext) -> Trial:
     return trial
 
 
-def _actor(job: SuiteTrial, simulator: LiberoSimulator, context: WorkerContext) -> tuple[Actor, WatchedPolicy | None]:
+def suite_actor(
+    job: SuiteTrial, simulator: LiberoSimulator, context: WorkerContext
+) -> tuple[Actor, WatchedPolicy | None]:
     """Who acts, and the policy in it that is watched; None of the demonstrator, which is no policy."""
     if job.policy == DEMONSTRATOR:
         return demonstrator(job.start.suite, job.start.task), None
@@ -259,7 +263,9 @@ def with_frames(episode: Episode, simulator: LiberoSimulator, start: Start) -> E
 def filmed(episode: Episode, embodiment: Embodiment) -> bytes:
     """The frames of a failure as a video."""
     ending = f"not solved in {episode.steps} steps"
-    panels = [Panel(frames, f"{episode.start_id}, {camera}", ending, False) for camera, frames in episode.images.items()]
+    panels = [
+        Panel(frames, f"{episode.start_id}, {camera}", ending, False) for camera, frames in episode.images.items()
+    ]
     fps = embodiment.control_rate_hz / embodiment.chunk_length
     return encode_mp4(side_by_side(panels, hold=int(fps)), fps)
 

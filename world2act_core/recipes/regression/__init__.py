@@ -1,4 +1,4 @@
-"""The regression that a policy passes before an arm moves: what ``pytest sim_tests`` and ``world2act gate --policy`` do.
+"""What a policy passes before an arm moves: the recipe of ``pytest sim_tests`` and of ``world2act gate --policy``.
 
 One *entry* is a task of a suite. Its trials run once and are then looked at by four checks: success against a stored
 baseline, safety counters, latency, and the same starts through the ROS 2 graph.

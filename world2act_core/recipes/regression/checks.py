@@ -63,8 +63,9 @@ def success_check(
         test: as ``Regression.test`` makes it, fed with them; None without a baseline.
     """
     solved, n = sum(trial.success for trial in trials), len(trials)
-    rate = f"{solved} of {n} solved, {percent(solved / n)} ({interval_name()} {percent_interval(wilson_interval(solved, n))})"
-    figures: dict[str, Any] = {"successes": solved, "n": n, "wilson": list(wilson_interval(solved, n))}
+    wilson = wilson_interval(solved, n)
+    rate = f"{solved} of {n} solved, {percent(solved / n)} ({interval_name()} {percent_interval(wilson)})"
+    figures: dict[str, Any] = {"successes": solved, "n": n, "wilson": list(wilson)}
     if test is None:
         return Check("success", True, f"{rate}; no baseline to compare with", figures)
     swapped = non_inferior is None
@@ -140,7 +141,9 @@ def _excesses(now: SafetyCounters, before: SafetyCounters | None, limits: Safety
             yield f"{now.all_hits} limit hits, at most {limits.hits} are allowed"
     else:
         for kind, count in now.hits.items():
-            yield from _rate_excess(f"limit hits of {kind}", count, now, before and before.hits.get(kind, 0), before, limits)
+            yield from _rate_excess(
+                f"limit hits of {kind}", count, now, before and before.hits.get(kind, 0), before, limits
+            )
     if limits.holds is not None:
         if now.holds > limits.holds:
             yield f"{now.holds} steps held, at most {limits.holds} are allowed"

@@ -12,12 +12,11 @@ from world2act_core.errors import RunError, World2ActError
 from world2act_core.evaluation.sequential import SequentialPairedTest, decide
 from world2act_core.evaluation.suite import MUST_AGREE, SuiteResults, read_suite
 from world2act_core.recipes.regression.checks import SafetyLimits
+from world2act_core.recipes.regression_options import EPISODES
 from world2act_core.recipes.suite import DEMONSTRATOR, EMBODIMENT, Plan, described, planned_tasks, provenance
 from world2act_core.simulators.starts import Start
 
 EVALUATION = "evaluation.json"
-EPISODES = 20
-"""A task, unless told otherwise."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What all entries say together: lines for the terminal, ``verdict.json`` for programs, ``report.html`` for colleagues."""
+"""What all entries say together: lines for the terminal, ``verdict.json`` for programs, ``report.html`` for people."""
 
 from __future__ import annotations
 
@@ -83,14 +83,17 @@ def page(
     made = Page(f"Before the arm moves: {question.policy}")
     failed = [(one, check) for one in entries for check in one.checks.values() if not check.passed]
     word = "PASS: every check of every task" if passed else f"FAIL: {len(failed) + len(broken)} checks"
-    solved, n = (
-        sum(trial.success for one in entries for trial in one.results.trials),
-        sum(len(one.results.trials) for one in entries),
-    )
-    numbers = [("tasks", str(len(entries)), ""), ("starts", str(n), f"{solved} solved")]
+    outcomes = [trial.success for one in entries for trial in one.results.trials]
+    numbers = [("tasks", str(len(entries)), ""), ("starts", str(len(outcomes)), f"{sum(outcomes)} solved")]
     made.add_verdict(word, "better" if passed else "worse", numbers)
     rows = [
-        (one.entry.id, one.results.instructions[one.entry.task], name, "pass" if check.passed else "FAIL", check.message)
+        (
+            one.entry.id,
+            one.results.instructions[one.entry.task],
+            name,
+            "pass" if check.passed else "FAIL",
+            check.message,
+        )
         for one in entries
         for name, check in one.checks.items()
     ]
