@@ -115,10 +115,11 @@ def evaluate_suite(
     trials: list[Trial] = []
     with TrialLog(out / "trials.jsonl", {**facts, "versions": versions()}) as log:
         jobs = [_job(plan, Start.parse(request.start_id), out) for request in log.missing((POLICY,), starts)]
-        with closing(pool.run(try_once, jobs, description=plan.suite)) as finished:
+        running = (finished.result for finished in pool.run(try_once, jobs, description=plan.suite))
+        with closing(running):
             for request in (TrialRequest(POLICY, start) for start in starts):
                 while request not in log.trials:
-                    log.append(next(finished).result)
+                    log.append(next(running))
                 trials.append(log.trials[request])
                 if enough(trials):
                     break

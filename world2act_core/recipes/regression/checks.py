@@ -142,13 +142,13 @@ def _excesses(now: SafetyCounters, before: SafetyCounters | None, limits: Safety
     else:
         for kind, count in now.hits.items():
             yield from _rate_excess(
-                f"limit hits of {kind}", count, now, before and before.hits.get(kind, 0), before, limits
+                f"limit hits of {kind}", count, now, before.hits.get(kind, 0) if before else None, before, limits
             )
     if limits.holds is not None:
         if now.holds > limits.holds:
             yield f"{now.holds} steps held, at most {limits.holds} are allowed"
     elif now.holds:
-        yield from _rate_excess("steps held", now.holds, now, before and before.holds, before, limits)
+        yield from _rate_excess("steps held", now.holds, now, before.holds if before else None, before, limits)
     for name in ("jerk_max", "jerk_rms"):
         value, limit = getattr(now, name), getattr(limits, name)
         words = name.replace("_", " ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -151,17 +152,15 @@ def _with_baseline(
 
 def _refuse_too_few(entry: Entry, starts: int, question: Regression) -> None:
     """A check that cannot fail, or cannot pass, is none."""
-    margin = question.non_inferior or 0.0
-    try:
-        question.test(starts)
-    except ValueError:
-        needed = next((n for n in range(1, 2000) if decide(0, 0, 0, n, margin, question.alpha) != "not shown"), 0)
-        if not needed or not 0 <= margin < 1 or not 0 < question.alpha < 0.5:
-            raise World2ActError(
-                f"margin {margin:g} and alpha {question.alpha:g} ask nothing: expected a margin of 0 to 100 points and "
-                "0 < alpha < 0.5"
-            ) from None
+    margin, alpha = question.non_inferior or 0.0, question.alpha
+    if not 0 <= margin < 1 or not 0 < alpha < 0.5:
         raise World2ActError(
-            f"{starts} starts of {entry.id} can show nothing at alpha {question.alpha:g}, whatever comes out: policy "
-            f"and baseline need {needed} or more (--episodes)"
-        ) from None
+            f"margin {100 * margin:g} and alpha {alpha:g} ask nothing: expected a margin of 0 to 100 points and "
+            "0 < alpha < 0.5"
+        )
+    needed = next(n for n in itertools.count(1) if decide(0, 0, 0, n, margin, alpha) != "not shown")
+    if starts < needed:
+        raise World2ActError(
+            f"{starts} starts of {entry.id} can show nothing at alpha {alpha:g}, whatever comes out: policy and "
+            f"baseline need {needed} or more (--episodes)"
+        )
