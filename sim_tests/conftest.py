@@ -16,6 +16,7 @@ from world2act_core.recipes.regression import (
     Regression,
     check_entry,
     conclude,
+    forget,
     lines,
     planned_entries,
 )
@@ -67,6 +68,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def pool(pytestconfig: pytest.Config) -> Iterator[WorkerPool]:
+    forget(pytestconfig.getoption("out"))
     with WorkerPool(pytestconfig.getoption("workers")) as workers:
         yield workers
 
@@ -88,9 +90,11 @@ def checked(pytestconfig: pytest.Config, entry: Entry, pool: WorkerPool) -> Chec
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """What every check found, passed or not; verdict and report, if anything was tried."""
-    checked, broken = config.stash.get(CHECKED, {}), config.stash.get(BROKEN, {})
+    checked, broken = config.stash.get(CHECKED, {}), dict(config.stash.get(BROKEN, {}))
     if not checked and not broken:
         return
+    untried = [entry.id for entry in config.stash[ENTRIES] if entry.id not in checked and entry.id not in broken]
+    broken |= {name: f"{name}: was not tried" for name in untried}  # deselected, or interrupted
     out: Path = config.getoption("out")
     passed = conclude(config.stash[QUESTION], list(checked.values()), out, list(broken.values()))
     terminalreporter.section("sim_tests")

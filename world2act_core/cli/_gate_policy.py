@@ -26,7 +26,7 @@ def gate_policy(args: argparse.Namespace) -> int:
     Raises:
         World2ActError: see ``planned_entries`` and ``check_entry``.
     """
-    from world2act_core.recipes.regression import REPORT, VERDICT, check_entry, conclude, lines, planned_entries
+    from world2act_core.recipes.regression import REPORT, VERDICT, check_entry, conclude, forget, lines, planned_entries
     from world2act_core.recipes.regression_options import regression
     from world2act_core.simulators.workers import WorkerPool
 
@@ -36,6 +36,7 @@ def gate_policy(args: argparse.Namespace) -> int:
         raise World2ActError(f"{what} and --policy do not go together: gate a run, or any policy against a baseline")
     question = regression(lambda name: getattr(args, name))
     entries = planned_entries(question)
+    forget(args.out)
     checked = []
     with WorkerPool(args.workers) as pool:
         for entry in entries:

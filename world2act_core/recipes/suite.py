@@ -104,10 +104,8 @@ def evaluate_suite(
         World2ActError: no such suite, task or policy, more episodes than official states, or ``out`` holds trials of
             something else.
     """
-    tasks = planned_tasks(plan)
-    embodiment = load_embodiment(EMBODIMENT)
-    metadata = described(plan.policy, embodiment)
-    facts = provenance(plan, embodiment)
+    asked = prepare(plan)
+    tasks, facts, embodiment = asked.tasks, asked.facts, asked.embodiment
     starts = [Start(plan.suite, task, index).id for task in tasks for index in range(plan.episodes)]
     for folder, wanted in (("videos", plan.videos), ("failures", plan.keep), ("", True)):
         if wanted:
@@ -126,7 +124,7 @@ def evaluate_suite(
     counted = {Start.parse(trial.start_id).task for trial in trials}
     return SuiteResults(
         suite=plan.suite,
-        policy={**facts["policy"], "metadata": metadata},
+        policy={**facts["policy"], "metadata": asked.metadata},
         **{name: facts[name] for name in ("protocol", "embodiment", "rendering")},
         instructions={task: found.instruction for task, found in tasks.items() if task in counted},
         trials=tuple(trials),
@@ -134,6 +132,31 @@ def evaluate_suite(
         commit=commit(),
         deadline_ms=1000 * embodiment.chunk_length / embodiment.control_rate_hz,
     )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a plan asks, once it is known that it can be asked.
+
+    Attributes:
+        facts: see ``provenance``.
+        metadata: what the policy says of itself.
+    """
+
+    tasks: dict[int, LiberoTask]
+    embodiment: Embodiment
+    facts: dict[str, Any]
+    metadata: dict[str, Any]
+
+
+def prepare(plan: Plan) -> Prepared:
+    """Look up all that a plan names, before a worker starts.
+
+    Raises:
+        World2ActError: no such suite, task or policy, or more episodes than official states.
+    """
+    tasks, embodiment = planned_tasks(plan), load_embodiment(EMBODIMENT)
+    return Prepared(tasks, embodiment, provenance(plan, embodiment), described(plan.policy, embodiment))
 
 
 def planned_tasks(plan: Plan) -> dict[int, LiberoTask]:

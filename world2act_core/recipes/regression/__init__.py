@@ -7,7 +7,7 @@ baseline, safety counters, latency, and the same starts through the ROS 2 graph.
 from world2act_core.recipes.regression.checks import Check, SafetyLimits
 from world2act_core.recipes.regression.entry import Checked, check_entry
 from world2act_core.recipes.regression.question import Entry, Regression, planned_entries
-from world2act_core.recipes.regression.verdict import REPORT, VERDICT, conclude, lines
+from world2act_core.recipes.regression.verdict import REPORT, VERDICT, conclude, forget, lines
 
 __all__ = [
     "REPORT",
@@ -19,6 +19,7 @@ __all__ = [
     "SafetyLimits",
     "check_entry",
     "conclude",
+    "forget",
     "lines",
     "planned_entries",
 ]

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from world2act_core.embodiment import load_embodiment
 from world2act_core.errors import RunError, World2ActError
 from world2act_core.evaluation.sequential import SequentialPairedTest, decide
 from world2act_core.evaluation.suite import MUST_AGREE, SuiteResults, read_suite
 from world2act_core.recipes.regression.checks import SafetyLimits
 from world2act_core.recipes.regression_options import EPISODES
-from world2act_core.recipes.suite import DEMONSTRATOR, EMBODIMENT, Plan, described, planned_tasks, provenance
+from world2act_core.recipes.suite import DEMONSTRATOR, Plan, prepare
 from world2act_core.simulators.starts import Start
 
 EVALUATION = "evaluation.json"
@@ -92,13 +91,12 @@ def planned_entries(question: Regression) -> list[Entry]:
     if question.graph_episodes:
         _refuse_graph(question)
     baselines = read_baselines(question.against)
-    embodiment = load_embodiment(EMBODIMENT)
-    described(question.policy, embodiment)
     entries = []
     for suite in dict.fromkeys(question.suites):
         plan = question.plan(suite, question.tasks, question.episodes)
-        facts: dict[str, Any] = {"suite": suite, **provenance(plan, embodiment)}
-        for task in planned_tasks(plan):
+        asked = prepare(plan)
+        facts = {"suite": suite, **asked.facts}
+        for task in asked.tasks:
             entry = Entry(suite, task, question.episodes)
             entries.append(_with_baseline(entry, baselines, facts, question) if question.against else entry)
     return entries

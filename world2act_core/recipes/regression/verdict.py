@@ -34,11 +34,17 @@ def kept_failures(checked: Checked) -> list[Path]:
     return [kept / name for name in names if (kept / name).is_dir()]
 
 
+def forget(out: Path) -> None:
+    """Remove what an earlier regression concluded: it must not be taken for this one's if this one is killed."""
+    for name in (VERDICT, REPORT):
+        (out / name).unlink(missing_ok=True)
+
+
 def conclude(question: Regression, entries: Sequence[Checked], out: Path, broken: Sequence[str] = ()) -> bool:
     """Write verdict and report; returns whether every check of every entry passed.
 
     Args:
-        broken: entries that came to no end, and why, a sentence each.
+        broken: entries that were not tried or came to no end, and why, a sentence each.
     """
     passed = all(entry.passed for entry in entries) and bool(entries) and not broken
     content = _content(question, entries, broken, passed, out)
