@@ -90,7 +90,9 @@ def checked(pytestconfig: pytest.Config, entry: Entry, pool: WorkerPool) -> Chec
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """What every check found, passed or not; verdict and report, if anything was tried."""
-    checked, broken = config.stash.get(CHECKED, {}), dict(config.stash.get(BROKEN, {}))
+    if CHECKED not in config.stash:
+        return
+    checked, broken = config.stash[CHECKED], config.stash[BROKEN].copy()
     if not checked and not broken:
         return
     untried = [entry.id for entry in config.stash[ENTRIES] if entry.id not in checked and entry.id not in broken]

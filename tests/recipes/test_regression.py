@@ -249,8 +249,9 @@ def test_a_baseline_of_another_protocol_is_refused(tmp_path: Path, baseline: Pat
         planned_entries(question(against=(tmp_path,)))
     with pytest.raises(RunError, match="2 baselines have trials"):
         planned_entries(question(against=(baseline, baseline)))
+    (tmp_path / "none").mkdir()
     with pytest.raises(RunError, match=r"holds no evaluation\.json"):
-        planned_entries(question(against=(tmp_path / "none",))) if (tmp_path / "none").mkdir() is None else None
+        planned_entries(question(against=(tmp_path / "none",)))
 
 
 def test_a_baseline_with_fewer_starts_bounds_the_episodes(tmp_path: Path) -> None:
