@@ -74,8 +74,9 @@ def run(args: argparse.Namespace) -> int:
     print()
     print(suite_table(results))
     failures = sum(not trial.success for trial in results.trials)
-    filmed = f"; {failures} failures, filmed in {args.out / 'videos'}" if failures and plan.videos else ""
-    print(f"results: {args.out / 'evaluation.json'}{filmed}")
+    places = [*(["videos"] if plan.videos else []), *(["failures"] if plan.keep else [])]
+    kept = f"; {failures} failures, see {' and '.join(str(args.out / place) for place in places)}"
+    print(f"results: {args.out / 'evaluation.json'}{kept if failures and places else ''}")
     if other is not None:
         print()
         print(against_table(other, results))

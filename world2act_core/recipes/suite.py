@@ -237,18 +237,21 @@ def try_once(job: SuiteTrial, context: WorkerContext) -> Trial:
         start.id, POLICY, bool(episode.success), episode.steps, seconds, _conduct(episode, simulator, watched)
     )
     if not episode.success and (job.video or job.kept):
-        reached = whole_state(simulator)
-        episode = with_frames(episode, simulator, start)
-        film = filmed(episode, simulator.embodiment)
-        if job.video:
-            write_whole(Path(job.video), film)
-        if job.kept:
-            identity = context.once(("identity", job.policy), lambda: policy_identity(job.policy))
-            look = {"image_size": job.image_size, "rendering": job.rendering}
-            keep_failure(
-                Path(job.kept), episode, simulator.embodiment, trial, film, reached, job.policy, identity, look
-            )
+        _leave(job, trial, episode, simulator, context)
     return trial
+
+
+def _leave(job: SuiteTrial, trial: Trial, episode: Episode, simulator: LiberoSimulator, context: WorkerContext) -> None:
+    """Write what is left of a failure, before its trial counts."""
+    reached = whole_state(simulator)  # filming may move the arm
+    seen = with_frames(episode, simulator, job.start)
+    film = filmed(seen, simulator.embodiment)
+    if job.video:
+        write_whole(Path(job.video), film)
+    if job.kept:
+        identity = context.once(("identity", job.policy), lambda: policy_identity(job.policy))
+        look = {"image_size": job.image_size, "rendering": job.rendering}
+        keep_failure(Path(job.kept), seen, simulator.embodiment, trial, film, reached, job.policy, identity, look)
 
 
 def suite_actor(
