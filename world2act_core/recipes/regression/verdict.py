@@ -24,7 +24,7 @@ def lines(checked: Checked) -> Iterator[str]:
         yield f"{'ok  ' if check.passed else 'FAIL'}  {checked.entry.id}  {name}: {check.message}"
     failures = kept_failures(checked)
     if failures:
-        yield f"      {len(failures)} failures kept; the first again: world2act replay-trial {failures[0]}"
+        yield f"      failures kept: {len(failures)}; the first again: world2act replay-trial {failures[0]}"
 
 
 def kept_failures(checked: Checked) -> list[Path]:
