@@ -43,7 +43,8 @@ def graph_check(policy: str, trials: Sequence[Trial], embodiment: str, out: Path
     }
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".") as attempt:
-            drive_sim_arm(arguments, starts, Path(attempt), folder / LOG, LIMIT_S * (1 + len(starts) / 2))
+            limit_s = LIMIT_S * (1 + len(starts) / 2)
+            drive_sim_arm(arguments, starts, Path(attempt), folder / LOG, limit_s, slow_end=True)
             for name in (BAG, OUTCOMES):
                 (Path(attempt) / name).replace(folder / name)
         live = {episode.start_id: episode for episode in _episodes(folder / BAG, contract)}
