@@ -75,7 +75,7 @@ FAMILIES = {
     "robocasa": Family(
         title="RoboCasa",
         package="robocasa",
-        module="world2act_core.simulators.robocasa",
+        module="world2act_core.simulators.robocasa.simulator",
         kind="RoboCasaSimulator",
         environment=".venv-robocasa",
         variable="WORLD2ACT_ROBOCASA_PYTHON",

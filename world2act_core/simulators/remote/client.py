@@ -41,6 +41,7 @@ class RemoteSimulator:
 
     Attributes:
         suite, task_index: which task this is.
+        embodiment, task, horizon: see ``simulators.protocol.Simulator``.
         versions: package → version in the server's interpreter.
         facts: what else the simulator says that results depend on; JSON values.
 
@@ -81,7 +82,8 @@ class RemoteSimulator:
         """
         if self._loss is not None:
             self._start()
-        self._ask("reset", self._patience.scene_s, start=asdict(start))
+        said, _ = self._ask("reset", self._patience.scene_s, start=asdict(start))
+        self._take(said)
 
     def observe(self, cameras: Sequence[str] = ()) -> Observation:
         """State now, with images of the named cameras ``(H, W, 3)`` uint8, upright.
@@ -123,18 +125,21 @@ class RemoteSimulator:
         self.versions = self._server.versions
         try:
             said, _ = self._ask("open", self._patience.scene_s, **self._scene)
+            self._agree_on_robot(said)
             self._take(said)
         except World2ActError:
             self.close()
             raise
 
-    def _take(self, said: Mapping[str, Any]) -> None:
+    def _agree_on_robot(self, said: Mapping[str, Any]) -> None:
         self.embodiment = load_embodiment(said["embodiment"])
         if self.embodiment.sha256 != said["embodiment_sha256"]:
             raise World2ActError(
                 f"the simulator of {self.suite} has another contract {said['embodiment']!r} than this process: let "
                 "both run the same World2Act"
             )
+
+    def _take(self, said: Mapping[str, Any]) -> None:
         self.task, self.horizon = str(said["task"]), int(said["horizon"])
         self.facts: dict[str, Any] = dict(said["facts"])
 

@@ -89,15 +89,13 @@ class Session:
             {
                 "embodiment": simulator.embodiment.name,
                 "embodiment_sha256": simulator.embodiment.sha256,
-                "task": simulator.task,
-                "horizon": simulator.horizon,
-                "facts": dict(getattr(simulator, "facts", {})),
+                **_said(simulator),
             }
         )
 
     def _reset(self, request: Mapping[str, Any]) -> Answer:
         self._opened.reset(_made(Start, checked(request, "start", dict)))
-        return Answer()
+        return Answer(_said(self._opened))
 
     def _observe(self, request: Mapping[str, Any]) -> Answer:
         seen = self._opened.observe([str(camera) for camera in checked(request, "cameras", list)])
@@ -122,6 +120,12 @@ class Session:
         if self._simulator is None:
             raise World2ActError("no simulator is open: say 'open' with suite and task first")
         return self._simulator
+
+
+def _said(simulator: Simulator) -> dict[str, Any]:
+    """What may be another thing after a reset: RoboCasa's instruction names the objects of the episode."""
+    facts = dict(getattr(simulator, "facts", {}))
+    return {"task": simulator.task, "horizon": simulator.horizon, "facts": facts}
 
 
 def _made(kind: type[Any], values: Mapping[str, Any]) -> Any:
