@@ -27,8 +27,9 @@ from world2act_core.policies.protocol import Policy
 from world2act_core.recipes.evaluation import commit
 from world2act_core.runs.stage import versions
 from world2act_core.simulators.demonstrators.library import demonstrator
-from world2act_core.simulators.libero import SETTLE_STEPS, LiberoSimulator
+from world2act_core.simulators.libero import SETTLE_STEPS
 from world2act_core.simulators.libero_package import LiberoTask, load_task, suite_size
+from world2act_core.simulators.protocol import Simulator
 from world2act_core.simulators.rendering import FAST, STOCK, choose_backend
 from world2act_core.simulators.rollout import Actor, PolicyActor, rollout
 from world2act_core.simulators.starts import Start
@@ -192,7 +193,7 @@ def try_once(job: SuiteTrial, context: WorkerContext) -> Trial:
     return Trial(start.id, POLICY, bool(episode.success), episode.steps, seconds)
 
 
-def _actor(job: SuiteTrial, simulator: LiberoSimulator, context: WorkerContext) -> tuple[Actor, tuple[str, ...]]:
+def _actor(job: SuiteTrial, simulator: Simulator, context: WorkerContext) -> tuple[Actor, tuple[str, ...]]:
     """Who acts, and the cameras that it looks through."""
     if job.policy == DEMONSTRATOR:
         return demonstrator(job.start.suite, job.start.task), ()
@@ -200,7 +201,7 @@ def _actor(job: SuiteTrial, simulator: LiberoSimulator, context: WorkerContext) 
     return PolicyActor(policy), policy.cameras
 
 
-def _film(episode: Episode, simulator: LiberoSimulator, start: Start, file: Path) -> None:
+def _film(episode: Episode, simulator: Simulator, start: Start, file: Path) -> None:
     """The policy's own frames as a video; of a policy that is blind, its actions once more with a camera on."""
     images = dict(episode.images) or {FILMED: replayed(episode, simulator, start)}
     ending = f"not solved in {episode.steps} steps"
@@ -211,7 +212,7 @@ def _film(episode: Episode, simulator: LiberoSimulator, start: Start, file: Path
     temporary.replace(file)
 
 
-def replayed(episode: Episode, simulator: LiberoSimulator, start: Start) -> Array:
+def replayed(episode: Episode, simulator: Simulator, start: Start) -> Array:
     """Frames ``(K, H, W, 3)`` of an episode that recorded none: the same actions from the same start are the same
     motion to the bit."""
     assert episode.actions is not None

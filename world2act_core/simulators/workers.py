@@ -23,7 +23,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
 from world2act_core.errors import World2ActError
-from world2act_core.simulators.libero import LiberoSimulator
+from world2act_core.simulators.opening import open_simulator
+from world2act_core.simulators.protocol import Simulator
 from world2act_core.simulators.rendering import FAST, RenderSettings
 
 Job = TypeVar("Job")
@@ -51,22 +52,23 @@ class WorkerContext:
 
     Attributes:
         index: 0 for the first worker, and so on.
+        remote: whether every simulator has a process of its own, also one that could live in this one.
     """
 
-    def __init__(self, index: int) -> None:
-        self.index = index
-        self._simulator: LiberoSimulator | None = None
+    def __init__(self, index: int, remote: bool = False) -> None:
+        self.index, self.remote = index, remote
+        self._simulator: Simulator | None = None
         self._simulated: tuple[str, int, int | None, RenderSettings] | None = None
         self._kept: dict[Hashable, Any] = {}
 
     def simulator(
         self, suite: str, task: int, image_size: int | None = None, rendering: RenderSettings = FAST
-    ) -> LiberoSimulator:
+    ) -> Simulator:
         """This worker's simulator of a task; made once, and again when another task was simulated in between."""
         wanted = (suite, task, image_size, rendering)
         if self._simulator is None or self._simulated != wanted:
             self.close()
-            self._simulator, self._simulated = LiberoSimulator(*wanted), wanted
+            self._simulator, self._simulated = open_simulator(*wanted, remote=self.remote), wanted
         return self._simulator
 
     def once(self, key: Hashable, make: Callable[[], Result]) -> Result:
@@ -92,10 +94,12 @@ class WorkerPool:
                 save(finished.result)
     """
 
-    def __init__(self, workers: int = 2) -> None:
+    def __init__(self, workers: int = 2, remote: bool = False) -> None:
+        """``remote``: whether every simulator has a process of its own, also one that could live in its worker."""
         if workers < 1:
             raise World2ActError(f"a worker pool needs at least one worker, not {workers}")
         self._workers: list[_Worker | None] = [None] * workers
+        self._remote = remote
 
     def run(
         self,
@@ -163,7 +167,7 @@ class WorkerPool:
         for index, worker in enumerate(self._workers):
             if (worker is None or worker.task is None) and (task := queue.take()) is not None:
                 if worker is None:
-                    worker = self._workers[index] = _Worker(index)
+                    worker = self._workers[index] = _Worker(index, self._remote)
                 worker.begin(function, task)
         return any(worker.task is not None for worker in self._started())
 
@@ -227,13 +231,13 @@ class _Queue:
 class _Worker:
     """The parent's side of one process."""
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, remote: bool) -> None:
         self.index = index
         self.task: _Task | None = None
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(
-            target=_work, args=(theirs, index), name=f"world2act-worker-{index}", daemon=True
+            target=_work, args=(theirs, index, remote), name=f"world2act-worker-{index}", daemon=True
         )
         with interrupts_held_back():
             self.process.start()
@@ -281,11 +285,11 @@ def interrupts_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(connection: Connection, index: int) -> None:
+def _work(connection: Connection, index: int, remote: bool) -> None:
     """The child: do jobs until told to stop or until nobody is left to tell."""
     end_with_parent()
     _use_one_thread()
-    context = WorkerContext(index)
+    context = WorkerContext(index, remote)
     try:
         while (message := connection.recv()) is not None:
             function, job = message
