@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from world2act_core.errors import RunError
+from world2act_core.evaluation import wording
 from world2act_core.evaluation.console import result_table
 from world2act_core.evaluation.results import read_with_schema, trial_from_json
 from world2act_core.evaluation.trials import PairedTrials, Trial, pair_trials
@@ -27,7 +28,7 @@ class SuiteResults:
 
     Attributes:
         policy: ``address``, ``identity`` (hashes of its files) and ``metadata`` (what it says of itself).
-        protocol: controller, rate, settle steps, horizon.
+        protocol: controller, rate, settle steps, horizon, starts; ``assets`` where they can be stand-ins.
         embodiment: ``name`` and ``sha256`` of the contract.
         rendering: what the frames looked like.
         instructions: task → the instruction in words.
@@ -100,8 +101,10 @@ def suite_table(results: SuiteResults) -> str:
     rows.append(_row("all", results.trials))
     lines = _aligned(rows)
     rule = "-" * len(lines[0])
-    heading = f"{results.suite}, official initial states; policy {results.policy['address']}"
-    return "\n".join([heading, rule, lines[0], rule, *lines[1:-1], rule, lines[-1]])
+    starts = results.protocol.get("starts", "official initial states")
+    heading = f"{results.suite}, {starts}; policy {results.policy['address']}"
+    labels = [label] if (label := wording.stand_ins(results.protocol)) else []
+    return "\n".join([heading, *labels, rule, lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 
 def _row(label: str, trials: Sequence[Trial]) -> tuple[str, str, str, str]:
@@ -155,7 +158,8 @@ def against_table(other: SuiteResults, this: SuiteResults) -> str:
             rows.append((f"{task} {words}", *sides, str(gained), str(lost)))
     left = len(other.trials) + len(this.trials) - 2 * paired.n
     heading = f"{this.suite}: the same {paired.n} starts"
-    notes = [f"other: {other.policy['address']}", f"new:   {this.policy['address']}"]
+    notes = [label] if (label := wording.stand_ins(this.protocol)) else []
+    notes += [f"other: {other.policy['address']}", f"new:   {this.policy['address']}"]
     notes += [f"{left} trials on starts that only one side has are left out"] * bool(left)
     notes += [
         f"note: {n} differs between the two evaluations" for n in MAY_DIFFER if getattr(other, n) != getattr(this, n)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from world2act_core.evaluation.gate import Gate
 from world2act_core.evaluation.trials import PairedTrials
 from world2act_core.pages.rates import MINUS, Interval
+from world2act_core.simulators.protocol import PLACEHOLDER
 
 
 def points(difference: float) -> str:
@@ -57,3 +61,14 @@ def gate_in_words(gate: Gate) -> str:
     left = gate.max_starts - gate.trials.n
     why = f"not even gains on all {left} starts left could show it" if left else "all starts are used"
     return f"it is not shown that {claim}; {why}"
+
+
+def stand_ins(protocol: Mapping[str, Any]) -> str:
+    """What has to stand beside every figure that was simulated with stand-ins for a benchmark's assets; "" for others.
+
+    Args:
+        protocol: of ``evaluation.json``.
+    """
+    if protocol.get("assets") != PLACEHOLDER:
+        return ""
+    return "assets: placeholder (stand-ins for the benchmark's own: no result about the benchmark)"

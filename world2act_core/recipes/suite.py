@@ -1,4 +1,4 @@
-"""A policy on a LIBERO suite by the protocol that papers report: in parallel, resumed after a kill, failures filmed.
+"""A policy on a suite by the protocol that papers report: in parallel, resumed after a kill, failures filmed.
 
 Every trial is one line of a log on disk before it counts. Physics is the same bit for bit whoever runs it, and frames
 are rendered only where the policy looks, so an evaluation costs what its policy and its physics cost.
@@ -27,12 +27,11 @@ from world2act_core.policies.protocol import Policy
 from world2act_core.recipes.evaluation import commit
 from world2act_core.runs.stage import versions
 from world2act_core.simulators.demonstrators.library import demonstrator
-from world2act_core.simulators.libero import SETTLE_STEPS
-from world2act_core.simulators.libero_package import LiberoTask, load_task, suite_size
 from world2act_core.simulators.protocol import Simulator
 from world2act_core.simulators.rendering import FAST, STOCK, choose_backend
 from world2act_core.simulators.rollout import Actor, PolicyActor, rollout
 from world2act_core.simulators.starts import Start
+from world2act_core.simulators.suites import SuiteFacts, suite_facts
 from world2act_core.simulators.workers import WorkerContext, WorkerPool
 from world2act_core.types import Array, Episode
 
@@ -41,8 +40,6 @@ POLICY = "policy"
 DEMONSTRATOR = "demonstrator"
 """In the place of an address: the scripted demonstrator, which reads the simulator's truth. A yardstick, no policy."""
 RENDERING = {"fast": FAST, "stock": STOCK}
-EMBODIMENT = "libero_panda"
-FILMED = "agentview"
 
 
 @dataclass(frozen=True)
@@ -85,11 +82,11 @@ def evaluate_suite(plan: Plan, out: Path, pool: WorkerPool) -> SuiteResults:
         World2ActError: no such suite, task or policy, more episodes than official states, or ``out`` holds trials of
             something else.
     """
-    tasks = planned_tasks(plan)
-    embodiment = load_embodiment(EMBODIMENT)
+    suite = planned(plan)
+    embodiment = load_embodiment(suite.embodiment)
     metadata = described(plan.policy, embodiment)
-    facts = provenance(plan, embodiment)
-    starts = [Start(plan.suite, task, index).id for task in tasks for index in range(plan.episodes)]
+    facts = provenance(plan, suite, embodiment)
+    starts = [Start(plan.suite, task, index).id for task in suite.tasks for index in range(plan.episodes)]
     (out / "videos").mkdir(parents=True, exist_ok=True)
 
     def in_workers(_: Callable[[TrialRequest], Trial], requests: Iterable[TrialRequest]) -> Iterator[Trial]:
@@ -97,7 +94,8 @@ def evaluate_suite(plan: Plan, out: Path, pool: WorkerPool) -> SuiteResults:
         for finished in pool.run(try_once, jobs, description=plan.suite):
             yield finished.result
 
-    identity = {**facts, "versions": versions()}
+    used = {**versions(), **suite.versions}
+    identity = {**facts, "versions": used}
     trials = evaluate(
         _in_workers_only, (POLICY,), starts, out / "trials.jsonl", identity=identity, map_trials=in_workers
     )
@@ -105,15 +103,15 @@ def evaluate_suite(plan: Plan, out: Path, pool: WorkerPool) -> SuiteResults:
         suite=plan.suite,
         policy={**facts["policy"], "metadata": metadata},
         **{name: facts[name] for name in ("protocol", "embodiment", "rendering")},
-        instructions={task: found.instruction for task, found in tasks.items()},
+        instructions={number: task.name for number, task in suite.tasks.items()},
         trials=tuple(trials),
-        versions=versions(),
+        versions=used,
         commit=commit(),
     )
 
 
-def planned_tasks(plan: Plan) -> dict[int, LiberoTask]:
-    """The tasks of a plan.
+def planned(plan: Plan) -> SuiteFacts:
+    """The suite of a plan, with the plan's tasks.
 
     Raises:
         World2ActError: no such suite, task or rendering; or a state would have to be tried twice.
@@ -122,14 +120,14 @@ def planned_tasks(plan: Plan) -> dict[int, LiberoTask]:
         raise World2ActError(f"rendering is {plan.rendering!r}, expected one of {', '.join(RENDERING)}")
     if plan.episodes < 1:
         raise World2ActError(f"{plan.episodes} episodes a task evaluate nothing: name 1 or more")
-    tasks = {task: load_task(plan.suite, task) for task in plan.tasks or range(suite_size(plan.suite))}
-    for number, task in tasks.items():
-        if plan.episodes > len(task.initial_states):
+    suite = suite_facts(plan.suite, plan.tasks)
+    for number, task in suite.tasks.items():
+        if task.starts is not None and plan.episodes > task.starts:
             raise World2ActError(
-                f"{plan.suite}/{number} has {len(task.initial_states)} official initial states, and no state is tried "
+                f"{plan.suite}/{number} has {task.starts} official initial states, and no state is tried "
                 f"twice: --episodes {plan.episodes} is too many"
             )
-    return tasks
+    return suite
 
 
 def described(policy: str, embodiment: Embodiment) -> dict[str, Any]:
@@ -139,32 +137,33 @@ def described(policy: str, embodiment: Embodiment) -> dict[str, Any]:
     opened = open_policy(policy, embodiment)
     unknown = [camera for camera in opened.cameras if camera not in embodiment.cameras]
     if unknown:
-        raise World2ActError(f"{policy} wants camera {unknown[0]!r}: LIBERO has {', '.join(embodiment.cameras)}")
+        raise World2ActError(
+            f"{policy} wants camera {unknown[0]!r}: {embodiment.name} has {', '.join(embodiment.cameras)}"
+        )
     said = dict(getattr(opened, "metadata", {}))
     getattr(opened, "close", lambda: None)()
     return said
 
 
-def provenance(plan: Plan, embodiment: Embodiment) -> dict[str, Any]:
+def provenance(plan: Plan, suite: SuiteFacts, embodiment: Embodiment) -> dict[str, Any]:
     """What an outcome depends on, besides versions; JSON values."""
     settings = RENDERING[plan.rendering]
     contract = hashlib.sha256(repr(replace(embodiment, file="")).encode()).hexdigest()
     return {
         "policy": {"address": plan.policy, "identity": policy_identity(plan.policy)},
-        "protocol": {
-            "controller": "OSC_POSE",
-            "control_rate_hz": embodiment.control_rate_hz,
-            "settle_steps": SETTLE_STEPS,
-            "horizon": load_task(plan.suite, 0).horizon,
-            "starts": "official initial states",
-        },
+        "protocol": dict(suite.protocol),
         "embodiment": {"name": embodiment.name, "sha256": contract},
         "rendering": {
-            "image_size": plan.image_size or embodiment.cameras[FILMED].width,
+            "image_size": plan.image_size or embodiment.cameras[main_camera(embodiment)].width,
             **asdict(settings),
             "backend": choose_backend() if "MUJOCO_GL" not in os.environ else os.environ["MUJOCO_GL"],
         },
     }
+
+
+def main_camera(embodiment: Embodiment) -> str:
+    """The view in which a robot is filmed: the first of its contract."""
+    return next(iter(embodiment.cameras))
 
 
 def _job(plan: Plan, start: Start, out: Path) -> SuiteTrial:
@@ -203,7 +202,7 @@ def _actor(job: SuiteTrial, simulator: Simulator, context: WorkerContext) -> tup
 
 def _film(episode: Episode, simulator: Simulator, start: Start, file: Path) -> None:
     """The policy's own frames as a video; of a policy that is blind, its actions once more with a camera on."""
-    images = dict(episode.images) or {FILMED: replayed(episode, simulator, start)}
+    images = dict(episode.images) or {main_camera(simulator.embodiment): replayed(episode, simulator, start)}
     ending = f"not solved in {episode.steps} steps"
     panels = [Panel(frames, f"{start.id}, {camera}", ending, False) for camera, frames in images.items()]
     fps = simulator.embodiment.control_rate_hz / simulator.embodiment.chunk_length
@@ -216,10 +215,11 @@ def replayed(episode: Episode, simulator: Simulator, start: Start) -> Array:
     """Frames ``(K, H, W, 3)`` of an episode that recorded none: the same actions from the same start are the same
     motion to the bit."""
     assert episode.actions is not None
+    filmed = main_camera(simulator.embodiment)
     simulator.reset(start)
     frames = []
     for step, action in enumerate(episode.actions):
         if step % simulator.embodiment.chunk_length == 0:
-            frames.append(simulator.observe((FILMED,)).images[FILMED])
+            frames.append(simulator.observe((filmed,)).images[filmed])
         simulator.step(action)
-    return np.stack([*frames, simulator.observe((FILMED,)).images[FILMED]])
+    return np.stack([*frames, simulator.observe((filmed,)).images[filmed]])

@@ -15,12 +15,11 @@ import numpy as np
 from world2act_core.embodiment import load_embodiment
 from world2act_core.errors import ContractError, World2ActError
 from world2act_core.simulators.control import ControlLoop
-from world2act_core.simulators.libero_package import import_libero, load_task
+from world2act_core.simulators.libero_package import EMBODIMENT, SETTLE_STEPS, import_libero, load_task
 from world2act_core.simulators.rendering import FAST, OffscreenRenderer, RenderSettings
 from world2act_core.simulators.starts import Start
 from world2act_core.types import Array, Observation
 
-SETTLE_STEPS = 10
 SETTLE_ACTION = np.array([0, 0, 0, 0, 0, 0, -1.0])
 """Hold still with the gripper open while the objects come to rest."""
 
@@ -59,7 +58,7 @@ class LiberoSimulator:
         """``image_size``: rows and columns of every image; None takes the embodiment's."""
         _refuse_second()
         found = load_task(suite, task)
-        self.embodiment = load_embodiment("libero_panda")
+        self.embodiment = load_embodiment(EMBODIMENT)
         self.suite, self.task_index = suite, task
         self.task, self.horizon, self.initial_states = found.instruction, found.horizon, found.initial_states
         self._image_size = image_size

@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,13 @@ import yaml
 
 from world2act_core.errors import MissingExtraError, World2ActError
 from world2act_core.simulators.rendering import choose_backend
+from world2act_core.simulators.suites import SuiteFacts, SuiteTask
 from world2act_core.types import Array
+
+EMBODIMENT = "libero_panda"
+"""Our contract of its robot."""
+SETTLE_STEPS = 10
+"""Control steps before an episode, in which objects come to rest."""
 
 HORIZONS = {
     "libero_spatial": 220,
@@ -73,6 +80,30 @@ def load_task(suite: str, task: int) -> LiberoTask:
     )
 
 
+def describe(suite: str, numbers: Sequence[int] = ()) -> SuiteFacts:
+    """What evaluation has to know of a suite; see ``simulators.suites``.
+
+    Raises:
+        MissingExtraError, World2ActError: as ``load_task``.
+    """
+    size = suite_size(suite)
+    tasks = {number: load_task(suite, number) for number in numbers or range(size)}
+    return SuiteFacts(
+        suite=suite,
+        embodiment=EMBODIMENT,
+        size=size,
+        tasks={n: SuiteTask(task.instruction, task.horizon, len(task.initial_states)) for n, task in tasks.items()},
+        protocol={
+            "controller": "OSC_POSE",
+            "control_rate_hz": 20,
+            "settle_steps": SETTLE_STEPS,
+            "horizon": horizon(suite),
+            "starts": "official initial states",
+        },
+        versions={},  # it is simulated where the results are written, which tells them
+    )
+
+
 def suite_size(suite: str) -> int:
     """How many tasks a suite has.
 
@@ -101,7 +132,7 @@ def import_libero(module: str) -> Any:
     choose_backend()
     _answer_path_question(list(spec.submodule_search_locations or ()))
     robosuite_log = logging.getLogger("robosuite_logs")
-    robosuite_log.addFilter(_keep_errors)  # robosuite's start-up advice is about its own development
+    robosuite_log.addFilter(only_errors)  # robosuite's start-up advice is about its own development
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -109,10 +140,11 @@ def import_libero(module: str) -> Any:
             f"LIBERO is installed but cannot be imported ({error}): reinstall it with pip install 'world2act[libero]'"
         ) from error
     finally:
-        robosuite_log.removeFilter(_keep_errors)
+        robosuite_log.removeFilter(only_errors)
 
 
-def _keep_errors(record: logging.LogRecord) -> bool:
+def only_errors(record: logging.LogRecord) -> bool:
+    """A filter for robosuite's log."""
     return record.levelno >= logging.ERROR
 
 

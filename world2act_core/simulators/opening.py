@@ -26,6 +26,7 @@ class Family:
         title: its name.
         package: what must be importable for it to run in this process.
         module, kind: our class: ``kind(suite, task, image_size, rendering)`` is a `Simulator`.
+        describe: ``module:function`` that tells of a suite, see ``suites.suite_facts``.
         environment: folder of a virtual environment in a checkout, for one that cannot share ours; "" shares ours.
         variable: environment variable that names another interpreter.
         missing: what to do where there is none.
@@ -35,6 +36,7 @@ class Family:
     package: str
     module: str
     kind: str
+    describe: str
     environment: str
     variable: str
     missing: str
@@ -68,6 +70,7 @@ FAMILIES = {
         package="libero",
         module="world2act_core.simulators.libero",
         kind="LiberoSimulator",
+        describe="world2act_core.simulators.libero_package:describe",
         environment="",
         variable="WORLD2ACT_LIBERO_PYTHON",
         missing="name a Python that has the extra libero, or unset the variable",
@@ -77,6 +80,7 @@ FAMILIES = {
         package="robocasa",
         module="world2act_core.simulators.robocasa.simulator",
         kind="RoboCasaSimulator",
+        describe="world2act_core.simulators.robocasa.package:describe",
         environment=".venv-robocasa",
         variable="WORLD2ACT_ROBOCASA_PYTHON",
         missing="make it with 'make setup-robocasa' (scripts/setup --robocasa), or name the Python of one in "

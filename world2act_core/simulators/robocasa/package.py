@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import io
 import logging
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -14,17 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from world2act_core.errors import MissingExtraError, World2ActError
+from world2act_core.simulators.libero_package import only_errors
 from world2act_core.simulators.rendering import choose_backend
 from world2act_core.simulators.robocasa.assets import DOWNLOAD, assets_folder, kind_of_assets
 from world2act_core.simulators.robocasa.compatibility import bridge_robosuite, without_empty_categories
-from world2act_core.simulators.robocasa.suites import Suite, Task, parse_suite, suite_tasks
+from world2act_core.simulators.robocasa.suites import Suite, Task, kitchens, parse_suite, suite_tasks, task_of
+from world2act_core.simulators.suites import SuiteFacts, SuiteTask
 
 SETUP = "scripts/setup --robocasa"
-ROBOT = "PandaOmron"
+DISTRIBUTION = "rpent-robocasa365"
+"""RoboCasa's code on PyPI."""
+ROBOT, EMBODIMENT = "PandaOmron", "panda_omron"
+"""Of RoboCasa, and our contract of it."""
+SETTLE_STEPS = 10
+"""Control steps for which RoboCasa's own reset lets objects come to rest."""
 REGISTRIES = ("objaverse", "lightwheel")
 """Where kitchens draw objects from: RoboCasa's own default."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,16 +61,16 @@ def import_robocasa() -> RoboCasa:
         raise MissingExtraError(f"RoboCasa is not installed in this environment: {SETUP} makes one for it")
     choose_backend()
     folder = assets_folder(Path(spec.submodule_search_locations[0]))
-    robosuite_log = logging.getLogger("robosuite_logs")
-    robosuite_log.setLevel(logging.ERROR)  # its start-up advice is about its own development
-    os.environ.setdefault("ROBOSUITE_LOG_LEVEL", "ERROR")
+    logging.getLogger("robosuite_logs").addFilter(only_errors)  # its start-up advice is about its own development
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             bridged = bridge_robosuite()
             import robocasa  # noqa: F401  # registers the environments
             from robocasa.models.objects.kitchen_objects import OBJ_GROUPS
     except ImportError as error:
-        raise MissingExtraError(f"RoboCasa is installed but cannot be imported ({error}): {SETUP} lays it down anew") from error
+        raise MissingExtraError(
+            f"RoboCasa is installed but cannot be imported ({error}): {SETUP} lays it down anew"
+        ) from error
     groups = {name: tuple(members) for name, members in OBJ_GROUPS.items()}
     return RoboCasa(folder, kind_of_assets(folder), bridged, groups)
 
@@ -80,16 +85,13 @@ def load_suite(name: str) -> tuple[Suite, tuple[Task, ...]]:
     import_robocasa()
     from robocasa.utils.dataset_registry import ATOMIC_TASK_DATASETS, COMPOSITE_TASK_DATASETS, TASK_SET_REGISTRY
 
-    horizons = {
-        name: entry["horizon"] for name, entry in {**ATOMIC_TASK_DATASETS, **COMPOSITE_TASK_DATASETS}.items()
-    }
+    horizons = {name: entry["horizon"] for name, entry in {**ATOMIC_TASK_DATASETS, **COMPOSITE_TASK_DATASETS}.items()}
     return suite, suite_tasks(suite, TASK_SET_REGISTRY, horizons)
 
 
 def versions() -> dict[str, str]:
     """Versions that an outcome depends on: RoboCasa 1.0.1 raised its time limits by half, for one."""
-    names = {"robocasa": "rpent-robocasa365", "robosuite": "robosuite", "mujoco": "mujoco", "numpy": "numpy"}
-    return {short: version(distribution) for short, distribution in names.items()}
+    return {name: version(name) for name in (DISTRIBUTION, "robosuite", "mujoco")}
 
 
 def make_environment(suite: Suite, task: Task) -> Any:
@@ -145,3 +147,43 @@ def use_objects(split: str | None) -> tuple[str, ...]:
 
     OBJ_GROUPS.update({name: list(members) for name, members in import_robocasa().groups.items()})
     return without_empty_categories(OBJ_CATEGORIES, OBJ_GROUPS, REGISTRIES, "" if split in (None, "all") else split)
+
+
+def describe(name: str, numbers: Sequence[int] = ()) -> SuiteFacts:
+    """What evaluation has to know of a suite; see ``simulators.suites``.
+
+    Raises:
+        MissingExtraError, World2ActError: as ``load_suite``, or there is no such task.
+    """
+    suite, tasks = load_suite(name)
+    chosen = {number: task_of(tasks, name, number) for number in numbers or range(len(tasks))}
+    return SuiteFacts(
+        suite=name,
+        embodiment=EMBODIMENT,
+        size=len(tasks),
+        tasks={number: SuiteTask(task.name, task.horizon, None) for number, task in chosen.items()},
+        protocol={
+            "controller": "HYBRID_MOBILE_BASE",
+            "control_rate_hz": 20,
+            "settle_steps": SETTLE_STEPS,
+            "horizon": {task.name: task.horizon for task in tasks},
+            "starts": "seeds",
+            "split": suite.split,
+            **facts(),
+            **_kitchens_there(suite),
+        },
+        versions=versions(),
+    )
+
+
+def facts() -> dict[str, Any]:
+    """What outcomes in RoboCasa depend on, whatever the suite; JSON values."""
+    package = import_robocasa()
+    return {"robocasa": version(DISTRIBUTION), "assets": package.kind, "bridged": list(package.bridged)}
+
+
+def _kitchens_there(suite: Suite) -> dict[str, int]:
+    """In how many kitchens a suite takes place, and in how many of them here: with fewer it is another benchmark."""
+    wanted = [pair for pair in kitchens(suite.split) if suite.scene in (None, pair)]
+    there = kitchens_there(wanted)
+    return {"kitchens": len(wanted)} | ({} if len(there) == len(wanted) else {"kitchens_there": len(there)})

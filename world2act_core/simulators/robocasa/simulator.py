@@ -1,13 +1,12 @@
 """RoboCasa's kitchens behind our simulator protocol.
 
-An episode is a seed: it draws the kitchen, its objects, where they are and where the robot stands, all by RoboCasa's own
-code. Success is RoboCasa's own check after each step, the time limit that of RoboCasa's registry.
+An episode is a seed: it draws the kitchen, its objects, where they are and where the robot stands, all by RoboCasa's
+own code. Success is RoboCasa's own check after each step, the time limit that of RoboCasa's registry.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,13 +16,19 @@ from world2act_core.embodiment import load_embodiment
 from world2act_core.errors import ContractError, World2ActError
 from world2act_core.simulators.rendering import FAST, OffscreenRenderer, RenderSettings
 from world2act_core.simulators.robocasa.assets import DOWNLOAD
-from world2act_core.simulators.robocasa.package import import_robocasa, load_suite, make_environment, use_objects
+from world2act_core.simulators.robocasa.package import (
+    EMBODIMENT,
+    facts,
+    import_robocasa,
+    load_suite,
+    make_environment,
+    use_objects,
+)
 from world2act_core.simulators.robocasa.suites import task_of
 from world2act_core.simulators.robocasa.truth import Truth, truth_of
 from world2act_core.simulators.starts import Start
 from world2act_core.types import Array, Observation
 
-EMBODIMENT = "panda_omron"
 CAMERAS = {
     "agentview_left": "robot0_agentview_left",
     "agentview_right": "robot0_agentview_right",
@@ -31,8 +36,6 @@ CAMERAS = {
 }
 """Camera of the embodiment → camera of the scene."""
 BASE_SITE, EEF_SITE, EEF_BODY = "mobilebase0_center", "gripper0_right_grip_site", "robot0_right_hand"
-
-_log = logging.getLogger(__name__)
 
 
 class RoboCasaSimulator:
@@ -44,6 +47,8 @@ class RoboCasaSimulator:
         embodiment, horizon: see ``simulators.protocol.Simulator``.
         task: the instruction of the present episode, which names its objects; before the first reset the task's name.
         suite, task_index: which task this is.
+        facts: what outcomes depend on, JSON values: RoboCasa's version, what the assets are, what robosuite lacked, the
+            object categories that are left out because nothing of them is there, and the episode's kitchen.
 
     Raises:
         MissingExtraError: RoboCasa or its assets are not there.
@@ -59,12 +64,13 @@ class RoboCasaSimulator:
         self._environment, self._split = found.environment, named.split
         self._image_size, self._rendering = image_size, rendering
         self._env = make_environment(named, found)
+        self.facts = facts()
         self._renderer: OffscreenRenderer | None = None
         self._steps = 0
         self.frames_rendered = 0
 
     def reset(self, start: Start) -> None:
-        """Build the episode of a seed; RoboCasa lets its objects settle for ten control steps. Simulated time becomes 0.
+        """Build the episode of a seed, in which RoboCasa lets objects settle for ten control steps; time becomes 0.
 
         Raises:
             World2ActError: the start belongs to another task, asks for a displacement, or the assets lack something
@@ -79,10 +85,11 @@ class RoboCasaSimulator:
             )
         self._close_renderer()
         left_out = use_objects(self._split)
-        if left_out and not self._steps and not self.frames_rendered:
-            _log.debug("%d object categories without models are left out", len(left_out))
         self._build(start)
-        self.task = str(self._env.get_ep_meta()["lang"])
+        about = self._env.get_ep_meta()
+        self.task = str(about["lang"])
+        self.facts |= {"object_categories_left_out": len(left_out)} if left_out else {}
+        self.facts["kitchen"] = {"layout": about["layout_id"], "style": about["style_id"]}
         self._steps = 0
 
     def observe(self, cameras: Sequence[str] = ()) -> Observation:
@@ -91,7 +98,7 @@ class RoboCasaSimulator:
         Raises:
             ContractError: the embodiment has no such camera.
         """
-        model, data = self.mujoco
+        _, data = self.mujoco
         self._refresh()
         robot = self._env.robots[0]
         base_position, base_matrix = data.site(BASE_SITE).xpos, data.site(BASE_SITE).xmat.reshape(3, 3)

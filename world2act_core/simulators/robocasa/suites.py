@@ -23,7 +23,9 @@ PREFIX = "robocasa_"
 SPLITS = ("pretrain", "target", "all")
 ATOMIC = "atomic"
 
-_NAME = re.compile(rf"^{PREFIX}(?P<tasks>[A-Za-z0-9_]+?)(?:__(?P<split>[a-z]+))?(?:__l(?P<layout>\d+)s(?P<style>\d+))?$")
+_NAME = re.compile(
+    rf"^{PREFIX}(?P<tasks>[A-Za-z0-9_]+?)(?:__(?P<split>[a-z]+))?(?:__l(?P<layout>\d+)s(?P<style>\d+))?$"
+)
 
 PAPERS_24 = {
     "PnPCounterToCab": ("PickPlaceCounterToCabinet", ""),
@@ -102,11 +104,19 @@ def parse_suite(name: str) -> Suite:
     match = _NAME.match(name)
     if not match or match["split"] not in (None, *SPLITS):
         raise World2ActError(
-            f"{name!r} is no suite of RoboCasa: expected {PREFIX}SET, perhaps with __{'/__'.join(SPLITS)} and a kitchen, "
+            f"{name!r} is no suite of RoboCasa: expected {PREFIX}SET, perhaps __{'/__'.join(SPLITS)} and a kitchen, "
             f"for example {PREFIX}atomic__target__l1s1"
         )
     scene = (int(match["layout"]), int(match["style"])) if match["layout"] else None
     return Suite(name, match["tasks"], match["split"], scene)
+
+
+def kitchens(split: str | None) -> list[tuple[int, int]]:
+    """Layout and style of every kitchen of a split, as RoboCasa's ``create_env`` chooses them."""
+    if split == "target":
+        return [(number, number) for number in range(1, 11)]
+    numbers = range(11, 61) if split == "pretrain" else range(1, 61)
+    return [(layout, style) for layout in numbers for style in numbers]
 
 
 def suite_tasks(suite: Suite, sets: Mapping[str, list[str]], horizons: Mapping[str, int]) -> tuple[Task, ...]:
