@@ -38,6 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rendering", choices=("fast", "stock"), default="fast",
         help="stock: shadows and anti-aliasing as LIBERO's own, for published checkpoints (default fast)",
     )  # fmt: skip
+    parser.add_argument(
+        "--remote", action="store_true",
+        help="every simulator in a process of its own, also one that could live in its worker; a crash costs one try",
+    )  # fmt: skip
     parser.add_argument("--no-videos", action="store_true", help="film no failures")
 
 
@@ -64,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         rendering=args.rendering,
         videos=not args.no_videos,
     )
-    with WorkerPool(args.workers) as pool:
+    with WorkerPool(args.workers, remote=args.remote) as pool:
         results = evaluate_suite(plan, args.out, pool)
     write_suite(args.out / "evaluation.json", results)
     print()

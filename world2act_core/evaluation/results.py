@@ -88,8 +88,8 @@ def write_results(path: Path, results: Results) -> None:
             "embodiment": results.embodiment,
             "summary": summary(results.trials),
             "trials": {
-                "base": [asdict(trial) for trial in results.trials.base],
-                "post_trained": [asdict(trial) for trial in results.trials.post],
+                "base": [trial_to_json(trial) for trial in results.trials.base],
+                "post_trained": [trial_to_json(trial) for trial in results.trials.post],
             },
             "commit": results.commit,
             "versions": dict(results.versions),
@@ -140,6 +140,14 @@ def read_with_schema(path: Path, schema: str, again: str) -> dict[str, Any]:
     return content
 
 
+def trial_to_json(trial: Trial) -> dict[str, Any]:
+    """A trial as JSON values; ``attempts`` stands there only where it marks something."""
+    content = asdict(trial)
+    if trial.attempts == 1:
+        del content["attempts"]
+    return content
+
+
 def trial_from_json(raw: Mapping[str, Any]) -> Trial:
     """A trial from JSON values, types checked.
 
@@ -153,6 +161,8 @@ def trial_from_json(raw: Mapping[str, Any]) -> Trial:
         "steps": (int,),
         "seconds": (int, float),
     }
+    if "attempts" in raw:
+        kinds["attempts"] = (int,)
     for name, kind in kinds.items():
         if not isinstance(raw[name], kind):
             raise TypeError(f"{name} is {raw[name]!r}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from world2act_core.errors import RunError
 from world2act_core.evaluation import wording
 from world2act_core.evaluation.console import result_table
-from world2act_core.evaluation.results import read_with_schema, trial_from_json
+from world2act_core.evaluation.results import read_with_schema, trial_from_json, trial_to_json
 from world2act_core.evaluation.trials import PairedTrials, Trial, pair_trials
 from world2act_core.pages.rates import interval_name, percent, percent_interval, wilson_interval
 from world2act_core.simulators.starts import Start
@@ -62,7 +62,7 @@ def write_suite(path: Path, results: SuiteResults) -> None:
         **{name: getattr(results, name) for name in ("suite", "policy", *MUST_AGREE[1:], *MAY_DIFFER)},
         "all": _rate(results.trials),
         "tasks": tasks,
-        "trials": [asdict(trial) for trial in results.trials],
+        "trials": [trial_to_json(trial) for trial in results.trials],
     }
     write_json(path, content)
 
@@ -104,7 +104,8 @@ def suite_table(results: SuiteResults) -> str:
     starts = results.protocol.get("starts", "official initial states")
     heading = f"{results.suite}, {starts}; policy {results.policy['address']}"
     labels = [label] if (label := wording.stand_ins(results.protocol)) else []
-    return "\n".join([heading, *labels, rule, lines[0], rule, *lines[1:-1], rule, lines[-1]])
+    notes = [note] if (note := wording.tried_again(results.trials)) else []
+    return "\n".join([heading, *labels, rule, lines[0], rule, *lines[1:-1], rule, lines[-1], *notes])
 
 
 def _row(label: str, trials: Sequence[Trial]) -> tuple[str, str, str, str]:

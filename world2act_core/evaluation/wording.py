@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from world2act_core.evaluation.gate import Gate
-from world2act_core.evaluation.trials import PairedTrials
+from world2act_core.evaluation.trials import PairedTrials, Trial
 from world2act_core.pages.rates import MINUS, Interval
 from world2act_core.simulators.protocol import PLACEHOLDER
 
@@ -46,6 +46,13 @@ def evidence(trials: PairedTrials) -> str:
     gained, lost = trials.count("only post-trained"), trials.count("only base")
     starts = "start" if gained == 1 else "starts"
     return f"{gained} {starts} gained, {lost} lost, {trials.n - gained - lost} alike"
+
+
+def tried_again(trials: Iterable[Trial]) -> str:
+    """A note on trials that were begun more than once; "" if there are none."""
+    again = sum(trial.attempts > 1 for trial in trials)
+    what = "trial was begun twice because its" if again == 1 else "trials were begun twice because their"
+    return f"{again} {what} simulator or worker died the first time" if again else ""
 
 
 def gate_in_words(gate: Gate) -> str:

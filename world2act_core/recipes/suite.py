@@ -26,7 +26,7 @@ from world2act_core.policies.identity import policy_identity
 from world2act_core.policies.protocol import Policy
 from world2act_core.recipes.evaluation import commit
 from world2act_core.runs.stage import versions
-from world2act_core.simulators.demonstrators.library import demonstrator
+from world2act_core.simulators.opening import open_demonstrator
 from world2act_core.simulators.protocol import Simulator
 from world2act_core.simulators.rendering import FAST, STOCK, choose_backend
 from world2act_core.simulators.rollout import Actor, PolicyActor, rollout
@@ -92,7 +92,7 @@ def evaluate_suite(plan: Plan, out: Path, pool: WorkerPool) -> SuiteResults:
     def in_workers(_: Callable[[TrialRequest], Trial], requests: Iterable[TrialRequest]) -> Iterator[Trial]:
         jobs = [_job(plan, Start.parse(request.start_id), out) for request in requests]
         for finished in pool.run(try_once, jobs, description=plan.suite):
-            yield finished.result
+            yield replace(finished.result, attempts=finished.attempts)
 
     used = {**versions(), **suite.versions}
     identity = {**facts, "versions": used}
@@ -195,7 +195,7 @@ def try_once(job: SuiteTrial, context: WorkerContext) -> Trial:
 def _actor(job: SuiteTrial, simulator: Simulator, context: WorkerContext) -> tuple[Actor, tuple[str, ...]]:
     """Who acts, and the cameras that it looks through."""
     if job.policy == DEMONSTRATOR:
-        return demonstrator(job.start.suite, job.start.task), ()
+        return open_demonstrator(simulator), ()
     policy: Policy = context.once(job.policy, lambda: open_policy(job.policy, simulator.embodiment))
     return PolicyActor(policy), policy.cameras
 

@@ -13,9 +13,26 @@ from typing import Any
 from world2act_core.errors import MissingExtraError, World2ActError
 from world2act_core.simulators.protocol import Simulator
 from world2act_core.simulators.rendering import FAST, RenderSettings
+from world2act_core.simulators.rollout import Actor
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 """The folder that holds ``world2act_core``; of a checkout its root."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a server may take before it counts as hung.
+
+    Attributes:
+        call_s: seconds for a step or an observation; the slowest step that compiles something takes some seconds.
+        scene_s: seconds for what builds a scene: starting, opening, resetting. RoboCasa takes 11 s on an idle machine.
+    """
+
+    call_s: float = 60.0
+    scene_s: float = 300.0
+
+
+PATIENCE = Patience()
 
 
 @dataclass(frozen=True)
@@ -27,6 +44,8 @@ class Family:
         package: what must be importable for it to run in this process.
         module, kind: our class: ``kind(suite, task, image_size, rendering)`` is a `Simulator`.
         describe: ``module:function`` that tells of a suite, see ``suites.suite_facts``.
+        demonstrators: ``module:function`` of scripted demonstrators, ``function(suite, task)`` is an `Actor`; "" if
+            there are none.
         environment: folder of a virtual environment in a checkout, for one that cannot share ours; "" shares ours.
         variable: environment variable that names another interpreter.
         missing: what to do where there is none.
@@ -37,6 +56,7 @@ class Family:
     module: str
     kind: str
     describe: str
+    demonstrators: str
     environment: str
     variable: str
     missing: str
@@ -71,6 +91,7 @@ FAMILIES = {
         module="world2act_core.simulators.libero",
         kind="LiberoSimulator",
         describe="world2act_core.simulators.libero_package:describe",
+        demonstrators="world2act_core.simulators.demonstrators.library:demonstrator",
         environment="",
         variable="WORLD2ACT_LIBERO_PYTHON",
         missing="name a Python that has the extra libero, or unset the variable",
@@ -81,6 +102,7 @@ FAMILIES = {
         module="world2act_core.simulators.robocasa.simulator",
         kind="RoboCasaSimulator",
         describe="world2act_core.simulators.robocasa.package:describe",
+        demonstrators="world2act_core.simulators.demonstrators.kitchen:kitchen_demonstrator",
         environment=".venv-robocasa",
         variable="WORLD2ACT_ROBOCASA_PYTHON",
         missing="make it with 'make setup-robocasa' (scripts/setup --robocasa), or name the Python of one in "
@@ -121,6 +143,32 @@ def open_in_process(
     return simulator
 
 
+def scripted(suite: str, task: int) -> Actor:
+    """The scripted demonstrator of a task, which reads the truth of a simulator in its own process.
+
+    Raises:
+        World2ActError: nobody has written one for this task.
+    """
+    module, _, function = family_of(suite).demonstrators.partition(":")
+    if not module:
+        raise World2ActError(f"{suite}/{task} has no scripted demonstrator: take a policy")
+    actor: Actor = getattr(importlib.import_module(module), function)(suite, task)
+    return actor
+
+
+def open_demonstrator(simulator: Simulator) -> Actor:
+    """The scripted demonstrator of a simulator's task, wherever the simulator lives.
+
+    Raises:
+        World2ActError: nobody has written one for this task.
+    """
+    from world2act_core.simulators.remote.client import RemoteDemonstrator, RemoteSimulator
+
+    if isinstance(simulator, RemoteSimulator):
+        return RemoteDemonstrator(simulator)
+    return scripted(simulator.suite, simulator.task_index)
+
+
 def open_simulator(
     suite: str,
     task: int,
@@ -128,12 +176,14 @@ def open_simulator(
     rendering: RenderSettings = FAST,
     *,
     remote: bool = False,
+    patience: Patience = PATIENCE,
 ) -> Simulator:
     """A task's simulator: in this process if its package is installed here, else in a process of its own.
 
     Args:
         image_size: rows and columns of every image; None takes the embodiment's.
         remote: in a process of its own even if it could live here.
+        patience: with that process.
 
     Raises:
         MissingExtraError: neither this interpreter nor an environment of its own has the simulator.
@@ -144,4 +194,4 @@ def open_simulator(
         return open_in_process(suite, task, image_size, rendering)
     from world2act_core.simulators.remote.client import RemoteSimulator
 
-    return RemoteSimulator(suite, task, image_size, rendering)
+    return RemoteSimulator(suite, task, image_size, rendering, patience)

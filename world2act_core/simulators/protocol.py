@@ -18,6 +18,9 @@ class Simulator(Protocol):
     """A robot in a simulated scene. Images are rendered only when a caller names cameras."""
 
     embodiment: Embodiment
+    suite: str
+    task_index: int
+    """Which task of which suite it simulates."""
     task: str
     """The instruction in words."""
     horizon: int

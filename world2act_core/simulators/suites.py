@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
-from world2act_core.simulators.opening import family_of
+from world2act_core.simulators.opening import PATIENCE, family_of
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,6 @@ def _facts(suite: str, tasks: tuple[int, ...]) -> SuiteFacts:
     family = family_of(suite)
     if family.importable:
         return described(suite, tasks)
-    from world2act_core.simulators.remote.client import PATIENCE
     from world2act_core.simulators.remote.process import ServerProcess
 
     server = ServerProcess(family.interpreter(), suite, PATIENCE.scene_s)

@@ -1,7 +1,8 @@
 """Jobs in processes of their own, each of which keeps its simulator.
 
 Processes are spawned, never forked: a fork after torch or a renderer has run hangs. A worker that is killed is started
-again and its job tried once more; workers end with their parent, however that ends.
+again and its job tried once more, and so is a job that lost its simulator's own process; workers end with their parent,
+however that ends.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
-from world2act_core.errors import World2ActError
+from world2act_core.errors import SimulatorLost, World2ActError
 from world2act_core.simulators.opening import open_simulator
 from world2act_core.simulators.protocol import Simulator
 from world2act_core.simulators.rendering import FAST, RenderSettings
@@ -31,7 +32,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 ATTEMPTS = 2
-"""How often a job is tried whose worker dies under it."""
+"""How often a job is tried whose worker, or whose simulator, dies under it."""
 GOODBYE_S = 5.0
 """How long a worker may take to end before it is killed."""
 
@@ -40,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Finished(Generic[Job, Result]):
-    """A job with its result. ``attempts`` is 2 if its first worker died."""
+    """A job with its result. ``attempts`` is 2 if its first worker, or the simulator of it, died."""
 
     job: Job
     result: Result
@@ -118,7 +119,7 @@ class WorkerPool:
             description: label of the progress bar; None shows none.
 
         Raises:
-            World2ActError: workers died at the same job twice; raised after all other jobs.
+            World2ActError: the same job lost its worker or its simulator twice; raised after all other jobs.
             Exception: whatever ``function`` raised, at once.
         """
         from tqdm import tqdm
@@ -138,8 +139,8 @@ class WorkerPool:
             self._end(worker for worker in self._started() if worker.task is not None)
         if queue.lost:
             raise World2ActError(
-                f"{len(queue.lost)} job(s) killed their worker {ATTEMPTS} times, the first {queue.lost[0]!r}: "
-                "look for a lack of memory or a crash in its simulator; every other job is done"
+                f"{len(queue.lost)} job(s) lost their worker or simulator {ATTEMPTS} times, the first "
+                f"{queue.lost[0]!r}: look for a lack of memory or a crash in its simulator; every other job is done"
             )
 
     def close(self) -> None:
@@ -177,7 +178,7 @@ class WorkerPool:
         return [busy[connection] for connection in wait(list(busy))]  # type: ignore[index]  # only what was given
 
     def _collect(self, worker: _Worker, queue: _Queue) -> Finished[Any, Any] | None:
-        """A busy worker's result; None if it died, in which case its job is queued again."""
+        """A busy worker's result; None if it or its simulator died, in which case its job is queued again."""
         assert worker.task is not None
         task, worker.task = worker.task, None
         try:
@@ -189,6 +190,10 @@ class WorkerPool:
                 worker.index, worker.process.pid, worker.process.exitcode, task.job, task.attempts, ATTEMPTS,
             )  # fmt: skip
             self._end([worker])
+            queue.give_back(task)
+            return None
+        if isinstance(answer, _Failure) and isinstance(answer.error, SimulatorLost):
+            _log.warning("%s: %r, attempt %d of %d", answer.error, task.job, task.attempts, ATTEMPTS)
             queue.give_back(task)
             return None
         if isinstance(answer, _Failure):

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from world2act_core.embodiment import load_embodiment
 from world2act_core.errors import SimulatorLost, World2ActError
-from world2act_core.simulators.opening import family_of
+from world2act_core.simulators.opening import PATIENCE, Patience, family_of
+from world2act_core.simulators.protocol import Simulator
 from world2act_core.simulators.remote.process import ServerProcess
 from world2act_core.simulators.rendering import FAST, RenderSettings
+from world2act_core.simulators.rollout import Moment
 from world2act_core.simulators.starts import Start
-from world2act_core.types import Array, Observation
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long a server may take before it counts as hung.
-
-    Attributes:
-        call_s: seconds for a step or an observation; the slowest step that compiles something takes some seconds.
-        scene_s: seconds for what builds a scene: starting, opening, resetting. RoboCasa takes 11 s on an idle machine.
-    """
-
-    call_s: float = 60.0
-    scene_s: float = 300.0
-
-
-PATIENCE = Patience()
+from world2act_core.types import Array, Observation, Skill
 
 
 class RemoteSimulator:
@@ -82,7 +68,7 @@ class RemoteSimulator:
         """
         if self._loss is not None:
             self._start()
-        said, _ = self._ask("reset", self._patience.scene_s, start=asdict(start))
+        said, _ = self.ask("reset", self._patience.scene_s, start=asdict(start))
         self._take(said)
 
     def observe(self, cameras: Sequence[str] = ()) -> Observation:
@@ -92,7 +78,7 @@ class RemoteSimulator:
             ContractError: the embodiment has no such camera.
             SimulatorLost: the process was lost.
         """
-        values, arrays = self._ask("observe", self._patience.call_s, cameras=list(cameras))
+        values, arrays = self.ask("observe", cameras=list(cameras))
         kinds: dict[str, dict[str, Array]] = {"image": {}, "state": {}}
         for key, array in arrays.items():
             kind, _, name = key.partition(" ")
@@ -106,12 +92,12 @@ class RemoteSimulator:
             ContractError: the action has another shape or is not finite.
             SimulatorLost: the process was lost.
         """
-        values, _ = self._ask("step", self._patience.call_s, action=np.asarray(action, np.float64).tolist())
+        values, _ = self.ask("step", action=np.asarray(action, np.float64).tolist())
         return bool(values["success"])
 
     def state(self) -> Array:
         """Privileged: the whole physical state now, float64, as the simulator itself tells it."""
-        return self._ask("state", self._patience.call_s)[1]["state"]
+        return self.ask("state")[1]["state"]
 
     def close(self) -> None:
         """End the process."""
@@ -124,7 +110,7 @@ class RemoteSimulator:
         self._server, self._loss = ServerProcess(self._interpreter, name, self._patience.scene_s), None
         self.versions = self._server.versions
         try:
-            said, _ = self._ask("open", self._patience.scene_s, **self._scene)
+            said, _ = self.ask("open", self._patience.scene_s, **self._scene)
             self._agree_on_robot(said)
             self._take(said)
         except World2ActError:
@@ -143,13 +129,45 @@ class RemoteSimulator:
         self.task, self.horizon = str(said["task"]), int(said["horizon"])
         self.facts: dict[str, Any] = dict(said["facts"])
 
-    def _ask(self, operation: str, patience_s: float, **fields: Any) -> tuple[dict[str, Any], dict[str, Array]]:
+    def ask(
+        self, operation: str, patience_s: float | None = None, **fields: Any
+    ) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Have an operation of ``session.Session`` done; its values and arrays.
+
+        Args:
+            patience_s: seconds; None is patient as with a step.
+
+        Raises:
+            World2ActError: the server refuses it.
+            SimulatorLost: the process was lost.
+        """
         if self._loss is not None:
             raise SimulatorLost(f"{self._loss}; reset it to begin another one")
         if self._server is None:
             raise World2ActError(f"the simulator of {self.suite}/{self.task_index} is closed: open another one")
         try:
-            return self._server.ask({"op": operation, **fields}, patience_s)
+            return self._server.ask({"op": operation, **fields}, patience_s or self._patience.call_s)
         except SimulatorLost as loss:
             self._loss, self._server = loss, None
             raise
+
+
+class RemoteDemonstrator:
+    """The scripted demonstrator of a remote simulator's task, an ``Actor``.
+
+    It reads the truth of the scene, so it acts where the scene is: on the server.
+    """
+
+    def __init__(self, simulator: RemoteSimulator) -> None:
+        self._simulator = simulator
+
+    def reset(self, simulator: Simulator) -> None:
+        if simulator is not self._simulator:
+            raise World2ActError("a demonstrator of another simulator: make one with open_demonstrator")
+        self._simulator.ask("begin demonstration")
+
+    def act(self, moment: Moment) -> Array:
+        return self._simulator.ask("demonstrate", step=moment.step)[1]["action"]
+
+    def skills(self, steps: int) -> tuple[Skill, ...]:
+        return tuple(Skill(**skill) for skill in self._simulator.ask("skills", steps=steps)[0]["skills"])

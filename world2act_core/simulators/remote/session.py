@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from typing import Any
 
@@ -12,10 +12,11 @@ import numpy as np
 
 from world2act_core import __version__
 from world2act_core.errors import World2ActError
-from world2act_core.simulators.opening import open_in_process
+from world2act_core.simulators.opening import open_in_process, scripted
 from world2act_core.simulators.protocol import Simulator
 from world2act_core.simulators.remote.messages import VERSION, checked
 from world2act_core.simulators.rendering import RenderSettings
+from world2act_core.simulators.rollout import Actor, Moment
 from world2act_core.simulators.starts import Start
 from world2act_core.simulators.suites import described, facts_to_json
 from world2act_core.types import Array
@@ -38,6 +39,7 @@ class Session:
     def __init__(self) -> None:
         self._greeted = False
         self._simulator: Simulator | None = None
+        self._demonstrator: Actor | None = None
         self._operations: dict[str, Callable[[Mapping[str, Any]], Answer]] = {
             "hello": self._hello,
             "describe": self._describe,
@@ -46,6 +48,9 @@ class Session:
             "observe": self._observe,
             "step": self._step,
             "state": self._state,
+            "begin demonstration": self._begin_demonstration,
+            "demonstrate": self._demonstrate,
+            "skills": self._skills,
         }
 
     def answer(self, request: Mapping[str, Any]) -> Answer:
@@ -84,6 +89,7 @@ class Session:
 
     def _open(self, request: Mapping[str, Any]) -> Answer:
         self.close()
+        self._demonstrator = None
         simulator = open_in_process(
             checked(request, "suite", str),
             checked(request, "task", int),
@@ -120,6 +126,27 @@ class Session:
         if not hasattr(simulator, "state"):
             raise World2ActError(f"{type(simulator).__name__} has no state of its physics to tell")
         return Answer(arrays={"state": simulator.state()})
+
+    def _begin_demonstration(self, request: Mapping[str, Any]) -> Answer:
+        actor = scripted(self._opened.suite, self._opened.task_index)
+        actor.reset(self._opened)
+        self._demonstrator = actor
+        return Answer()
+
+    def _demonstrate(self, request: Mapping[str, Any]) -> Answer:
+        action = self._demonstrating.act(Moment(self._opened, checked(request, "step", int)))
+        return Answer(arrays={"action": np.asarray(action)})
+
+    def _skills(self, request: Mapping[str, Any]) -> Answer:
+        return Answer(
+            {"skills": [asdict(skill) for skill in self._demonstrating.skills(checked(request, "steps", int))]}
+        )
+
+    @property
+    def _demonstrating(self) -> Actor:
+        if self._demonstrator is None:
+            raise World2ActError("no demonstration is under way: say 'begin demonstration' first")
+        return self._demonstrator
 
     @property
     def _opened(self) -> Simulator:

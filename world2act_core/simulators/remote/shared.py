@@ -6,6 +6,7 @@ in ``/dev/shm`` however the processes end: it is gone with the last of them.
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 from collections.abc import Mapping, Sequence
@@ -79,14 +80,17 @@ class SharedArrays:
         if place["dtype"] not in DTYPES:
             raise ValueError(f"dtype {place['dtype']!r}")
         dtype, shape, at = np.dtype(place["dtype"]), tuple(int(size) for size in place["shape"]), int(place["at"])
-        count = int(np.prod(shape, dtype=np.int64))
+        if min((at, *shape)) < 0:
+            raise ValueError(f"at {at}, shape {shape}")
+        count = math.prod(shape)
+        end = at + count * dtype.itemsize
         if count == 0:
             return np.empty(shape, dtype)
-        if min(at, *shape) < 0:
-            raise ValueError(f"at {at}, shape {shape}")
-        if self._map is None or at + count * dtype.itemsize > len(self._map):
+        if self._map is None or end > len(self._map):
             self._remap()
-        return np.frombuffer(self._map or b"", dtype, count, at).reshape(shape)
+        if self._map is None or end > len(self._map):
+            raise ValueError(f"{end} bytes of {len(self._map or b'')}")
+        return np.frombuffer(self._map, dtype, count, at).reshape(shape)
 
     def _remap(self) -> None:
         """The whole memory as it is now; the other side may have made it larger."""
