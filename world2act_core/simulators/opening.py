@@ -43,23 +43,23 @@ class Family:
         title: its name.
         package: what must be importable for it to run in this process.
         module, kind: our class: ``kind(suite, task, image_size, rendering)`` is a `Simulator`.
-        describe: ``module:function`` that tells of a suite, see ``suites.suite_facts``.
         demonstrators: ``module:function`` of scripted demonstrators, ``function(suite, task)`` is an `Actor`; "" if
             there are none.
         environment: folder of a virtual environment in a checkout, for one that cannot share ours; "" shares ours.
         variable: environment variable that names another interpreter.
         missing: what to do where there is none.
+        describe: ``module:function`` that tells of a suite, see ``suites.suite_facts``; "" if it cannot be evaluated.
     """
 
     title: str
     package: str
     module: str
     kind: str
-    describe: str
     demonstrators: str
     environment: str
     variable: str
     missing: str
+    describe: str = ""
 
     @property
     def importable(self) -> bool:
@@ -90,23 +90,23 @@ FAMILIES = {
         package="libero",
         module="world2act_core.simulators.libero",
         kind="LiberoSimulator",
-        describe="world2act_core.simulators.libero_package:describe",
         demonstrators="world2act_core.simulators.demonstrators.library:demonstrator",
         environment="",
         variable="WORLD2ACT_LIBERO_PYTHON",
         missing="name a Python that has the extra libero, or unset the variable",
+        describe="world2act_core.simulators.libero_package:describe",
     ),
     "robocasa": Family(
         title="RoboCasa",
         package="robocasa",
         module="world2act_core.simulators.robocasa.simulator",
         kind="RoboCasaSimulator",
-        describe="world2act_core.simulators.robocasa.package:describe",
         demonstrators="world2act_core.simulators.demonstrators.kitchen:kitchen_demonstrator",
         environment=".venv-robocasa",
         variable="WORLD2ACT_ROBOCASA_PYTHON",
         missing="make it with 'make setup-robocasa' (scripts/setup --robocasa), or name the Python of one in "
         "WORLD2ACT_ROBOCASA_PYTHON",
+        describe="world2act_core.simulators.robocasa.package:describe",
     ),
 }
 """First word of a suite's name → who simulates it."""

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
+from world2act_core.errors import World2ActError
 from world2act_core.simulators.opening import PATIENCE, family_of
 
 
@@ -83,6 +84,8 @@ def described(suite: str, tasks: Sequence[int] = ()) -> SuiteFacts:
         MissingExtraError, World2ActError: see ``suite_facts``.
     """
     module, _, function = family_of(suite).describe.partition(":")
+    if not module:
+        raise World2ActError(f"{suite} cannot be evaluated: its simulator does not tell what its tasks are")
     describe: Callable[[str, Sequence[int]], SuiteFacts] = getattr(importlib.import_module(module), function)
     return describe(suite, tasks)
 

@@ -42,7 +42,6 @@ class Session:
         self._demonstrator: Actor | None = None
         self._operations: dict[str, Callable[[Mapping[str, Any]], Answer]] = {
             "hello": self._hello,
-            "describe": self._describe,
             "open": self._open,
             "reset": self._reset,
             "observe": self._observe,
@@ -51,6 +50,7 @@ class Session:
             "begin demonstration": self._begin_demonstration,
             "demonstrate": self._demonstrate,
             "skills": self._skills,
+            "describe": self._describe,
         }
 
     def answer(self, request: Mapping[str, Any]) -> Answer:
