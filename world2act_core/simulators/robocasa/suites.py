@@ -24,7 +24,7 @@ SPLITS = ("pretrain", "target", "all")
 ATOMIC = "atomic"
 
 _NAME = re.compile(
-    rf"^{PREFIX}(?P<tasks>[A-Za-z0-9_]+?)(?:__(?P<split>[a-z]+))?(?:__l(?P<layout>\d+)s(?P<style>\d+))?$"
+    rf"^{PREFIX}(?P<tasks>[A-Za-z0-9]+(?:_[A-Za-z0-9]+)*)(?:__(?P<split>[a-z]+))?(?:__l(?P<layout>\d+)s(?P<style>\d+))?$"
 )
 
 PAPERS_24 = {

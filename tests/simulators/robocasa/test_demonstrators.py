@@ -1,0 +1,91 @@
+"""Scripted demonstrators in RoboCasa: what they do counts by RoboCasa's own check, and can be logged, split, evaluated."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.simulators.robocasa.conftest import DRAWER
+from world2act_core.episodes import iterate_episodes
+from world2act_core.episodes.writer import write_whole_bag
+from world2act_core.errors import World2ActError
+from world2act_core.evaluation.suite import read_suite
+from world2act_core.simulators.opening import open_demonstrator
+from world2act_core.simulators.protocol import PLACEHOLDER
+from world2act_core.simulators.remote.client import RemoteSimulator
+from world2act_core.simulators.robocasa.simulator import CAMERAS
+from world2act_core.simulators.rollout import rollout
+from world2act_core.simulators.starts import Start
+from world2act_core.simulators.suites import suite_facts
+from world2act_core.skills.build import BuildSettings, build_skills
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+DRIVE = ("robocasa_atomic_seen", 4)
+"""Suite and task: NavigateKitchen."""
+
+
+def test_the_drawer_is_shut_logged_with_three_cameras_and_one_skill(drawer: RemoteSimulator, tmp_path: Path) -> None:
+    start = Start(*DRAWER, 1)
+    episode = rollout(
+        drawer, open_demonstrator(drawer), start,
+        episode_id="drawer-1", source="demonstrator", cameras=tuple(CAMERAS), extra_chunks=3,
+    )  # fmt: skip
+    assert episode.success and episode.steps < drawer.horizon
+    assert [skill.prompt for skill in episode.skills] == [drawer.task.rstrip(".").lower()]
+    write_whole_bag(episode, tmp_path / "bags" / "drawer-1", drawer.embodiment)
+    (read,) = iterate_episodes(tmp_path / "bags" / "drawer-1", drawer.embodiment)
+    assert {camera: frames.shape for camera, frames in read.images.items()} == {
+        camera: (episode.steps // 4 + 1, 256, 256, 3) for camera in CAMERAS
+    }
+    assert read.actions is not None and episode.actions is not None
+    np.testing.assert_array_equal(read.actions, episode.actions)
+    assert read.source == (
+        "demonstrator, placeholder assets" if drawer.facts["assets"] == PLACEHOLDER else "demonstrator"
+    )
+    built = build_skills([tmp_path / "bags"], tmp_path / "skills", BuildSettings("panda_omron", form="bags"))
+    assert (built.episodes, built.overall.kept) == (1, 1)
+
+
+def test_the_robot_drives_to_what_it_was_told_and_stands_still_for_nobody(robocasa: Path) -> None:
+    simulator = RemoteSimulator(*DRIVE)
+    try:
+        start = Start(*DRIVE, 0)
+        shown = rollout(
+            simulator, open_demonstrator(simulator), start, episode_id="x", source="demonstrator", cameras=()
+        )
+        assert shown.success and simulator.task.startswith("Navigate to the ")
+        simulator.reset(start)
+        assert not any(simulator.step(np.zeros(12)) for _ in range(20))
+    finally:
+        simulator.close()
+
+
+def test_a_task_without_a_script_says_so(robocasa: Path) -> None:
+    simulator = RemoteSimulator("robocasa_atomic", 22)
+    try:
+        simulator.reset(Start("robocasa_atomic", 22, 0))
+        with pytest.raises(World2ActError, match=r"robocasa_atomic/22, TurnOnMicrowave, has no scripted demonstrator"):
+            open_demonstrator(simulator).reset(simulator)
+    finally:
+        simulator.close()
+
+
+def test_an_evaluation_says_with_which_robocasa_and_which_kitchens(robocasa: Path, tmp_path: Path) -> None:
+    facts = suite_facts("robocasa_atomic_seen")
+    assert facts.size == len(facts.tasks) == 18 and facts.tasks[4].name == "NavigateKitchen"
+    assert (facts.tasks[4].horizon, facts.tasks[4].starts, facts.embodiment) == (450, None, "panda_omron")
+    named = ["--policy", "demonstrator", "--suite", DRIVE[0], "--tasks", "4", "--episodes", "1", "--workers", "1"]
+    command = [sys.executable, "-m", "world2act_core.cli", "eval", *named, "--out", str(tmp_path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=1000)
+    results = read_suite(tmp_path / "evaluation.json")
+    assert [trial.success for trial in results.trials] == [True]
+    assert results.protocol == dict(facts.protocol) and results.protocol["robocasa"] == "1.0.1"
+    assert results.versions["rpent-robocasa365"] == "1.0.1" and results.versions["mujoco"] == "3.3.1"
+    assert "4 NavigateKitchen" in done.stdout and "robocasa_atomic_seen, seeds; policy demonstrator" in done.stdout
+    placeholder = json.loads((tmp_path / "evaluation.json").read_text())["protocol"]["assets"] == PLACEHOLDER
+    assert ("assets: placeholder" in done.stdout) == placeholder
