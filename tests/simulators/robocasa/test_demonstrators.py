@@ -1,4 +1,4 @@
-"""Scripted demonstrators in RoboCasa: what they do counts by RoboCasa's own check, and can be logged, split, evaluated."""
+"""Scripted demonstrators in RoboCasa: solved by RoboCasa's own check, and then logged, split into skills, evaluated."""
 
 from __future__ import annotations
 
@@ -39,9 +39,8 @@ def test_the_drawer_is_shut_logged_with_three_cameras_and_one_skill(drawer: Remo
     assert [skill.prompt for skill in episode.skills] == [drawer.task.rstrip(".").lower()]
     write_whole_bag(episode, tmp_path / "bags" / "drawer-1", drawer.embodiment)
     (read,) = iterate_episodes(tmp_path / "bags" / "drawer-1", drawer.embodiment)
-    assert {camera: frames.shape for camera, frames in read.images.items()} == {
-        camera: (episode.steps // 4 + 1, 256, 256, 3) for camera in CAMERAS
-    }
+    shape = (episode.steps // 4 + 1, 256, 256, 3)
+    assert {camera: frames.shape for camera, frames in read.images.items()} == dict.fromkeys(CAMERAS, shape)
     assert read.actions is not None and episode.actions is not None
     np.testing.assert_array_equal(read.actions, episode.actions)
     assert read.source == (
