@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.simulators.robocasa.conftest import DRAWER
 from world2act_core.episodes import iterate_episodes
 from world2act_core.episodes.writer import write_whole_bag
 from world2act_core.errors import World2ActError
@@ -23,43 +22,54 @@ from world2act_core.simulators.rollout import rollout
 from world2act_core.simulators.starts import Start
 from world2act_core.simulators.suites import suite_facts
 from world2act_core.skills.build import BuildSettings, build_skills
+from world2act_core.types import Episode
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 DRIVE = ("robocasa_atomic_seen", 4)
 """Suite and task: NavigateKitchen."""
 
 
-def test_the_drawer_is_shut_logged_with_three_cameras_and_one_skill(drawer: RemoteSimulator, tmp_path: Path) -> None:
-    start = Start(*DRAWER, 1)
+def logged(simulator: RemoteSimulator, seed: int, folder: Path) -> Episode:
+    """A demonstration as it comes back out of a bag."""
+    start = Start(simulator.suite, simulator.task_index, seed)
     episode = rollout(
-        drawer, open_demonstrator(drawer), start,
-        episode_id="drawer-1", source="demonstrator", cameras=tuple(CAMERAS), extra_chunks=3,
+        simulator, open_demonstrator(simulator), start,
+        episode_id=folder.name, source="demonstrator", cameras=tuple(CAMERAS), extra_chunks=3,
     )  # fmt: skip
-    assert episode.success and episode.steps < drawer.horizon
-    assert [skill.prompt for skill in episode.skills] == [drawer.task.rstrip(".").lower()]
-    write_whole_bag(episode, tmp_path / "bags" / "drawer-1", drawer.embodiment)
-    (read,) = iterate_episodes(tmp_path / "bags" / "drawer-1", drawer.embodiment)
-    shape = (episode.steps // 4 + 1, 256, 256, 3)
-    assert {camera: frames.shape for camera, frames in read.images.items()} == dict.fromkeys(CAMERAS, shape)
+    assert episode.success and episode.steps < simulator.horizon
+    write_whole_bag(episode, folder, simulator.embodiment)
+    (read,) = iterate_episodes(folder, simulator.embodiment)
     assert read.actions is not None and episode.actions is not None
     np.testing.assert_array_equal(read.actions, episode.actions)
+    return read
+
+
+def kept(bags: Path, skills: Path) -> int:
+    """How many episodes are split into skills; each of these is one skill from beginning to end."""
+    built = build_skills([bags], skills, BuildSettings("panda_omron", form="bags"))
+    assert built.episodes == built.overall.judged == 1
+    return built.overall.kept
+
+
+def test_the_drawer_is_shut_logged_with_three_cameras_and_one_skill(drawer: RemoteSimulator, tmp_path: Path) -> None:
+    read = logged(drawer, 1, tmp_path / "bags" / "drawer")
+    assert [skill.prompt for skill in read.skills] == [drawer.task.rstrip(".").lower()]
+    shape = (read.steps // 4 + 1, 256, 256, 3)
+    assert {camera: frames.shape for camera, frames in read.images.items()} == dict.fromkeys(CAMERAS, shape)
     assert read.source == (
         "demonstrator, placeholder assets" if drawer.facts["assets"] == PLACEHOLDER else "demonstrator"
     )
-    built = build_skills([tmp_path / "bags"], tmp_path / "skills", BuildSettings("panda_omron", form="bags"))
-    assert (built.episodes, built.overall.kept) == (1, 1)
+    assert kept(tmp_path / "bags", tmp_path / "skills") == 1
 
 
-def test_the_robot_drives_to_what_it_was_told_and_stands_still_for_nobody(robocasa: Path) -> None:
+def test_the_robot_drives_to_what_it_was_told_and_no_hand_did_it(robocasa: Path, tmp_path: Path) -> None:
     simulator = RemoteSimulator(*DRIVE)
     try:
-        start = Start(*DRIVE, 0)
-        shown = rollout(
-            simulator, open_demonstrator(simulator), start, episode_id="x", source="demonstrator", cameras=()
-        )
-        assert shown.success and simulator.task.startswith("Navigate to the ")
-        simulator.reset(start)
-        assert not any(simulator.step(np.zeros(12)) for _ in range(20))
+        read = logged(simulator, 0, tmp_path / "bags" / "drive")
+        assert read.task.startswith("Navigate to the ")
+        assert kept(tmp_path / "bags", tmp_path / "skills") == 1
+        simulator.reset(Start(*DRIVE, 0))
+        assert not any(simulator.step(np.zeros(12)) for _ in range(20)), "nothing is solved by standing still"
     finally:
         simulator.close()
 
