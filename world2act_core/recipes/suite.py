@@ -1,4 +1,4 @@
-"""A policy on a LIBERO suite by the protocol that papers report: in parallel, resumed after a kill, failures filmed.
+"""A policy on a suite by the protocol that papers report: in parallel, resumed after a kill, failures filmed.
 
 Every trial is one line of a log on disk before it counts. Physics is the same bit for bit whoever runs it, and frames
 are rendered only where the policy looks, so an evaluation costs what its policy and its physics cost.
@@ -6,11 +6,10 @@ are rendered only where the policy looks, so an evaluation costs what its policy
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,12 @@ from world2act_core.policies.identity import policy_identity
 from world2act_core.policies.protocol import Policy
 from world2act_core.recipes.evaluation import commit
 from world2act_core.runs.stage import versions
-from world2act_core.simulators.libero import SETTLE_STEPS
-from world2act_core.simulators.libero_package import LiberoTask, load_task, suite_size
 from world2act_core.simulators.opening import open_demonstrator
 from world2act_core.simulators.protocol import Simulator
 from world2act_core.simulators.rendering import FAST, STOCK, choose_backend
 from world2act_core.simulators.rollout import Actor, PolicyActor, rollout
 from world2act_core.simulators.starts import Start
+from world2act_core.simulators.suites import TaskFacts, suite_tasks
 from world2act_core.simulators.workers import WorkerContext, WorkerPool
 from world2act_core.types import Array, Episode
 
@@ -86,7 +84,7 @@ def evaluate_suite(plan: Plan, out: Path, pool: WorkerPool) -> SuiteResults:
             something else.
     """
     tasks = planned_tasks(plan)
-    embodiment = load_embodiment(EMBODIMENT)
+    embodiment = load_embodiment(next(iter(tasks.values())).embodiment)
     metadata = described(plan.policy, embodiment)
     facts = provenance(plan, embodiment)
     starts = [Start(plan.suite, task, index).id for task in tasks for index in range(plan.episodes)]
@@ -95,7 +93,7 @@ def evaluate_suite(plan: Plan, out: Path, pool: WorkerPool) -> SuiteResults:
     def in_workers(_: Callable[[TrialRequest], Trial], requests: Iterable[TrialRequest]) -> Iterator[Trial]:
         jobs = [_job(plan, Start.parse(request.start_id), out) for request in requests]
         for finished in pool.run(try_once, jobs, description=plan.suite):
-            yield replace(finished.result, attempts=finished.attempts)
+            yield finished.result
 
     identity = {**facts, "versions": versions()}
     trials = evaluate(
@@ -112,7 +110,7 @@ def evaluate_suite(plan: Plan, out: Path, pool: WorkerPool) -> SuiteResults:
     )
 
 
-def planned_tasks(plan: Plan) -> dict[int, LiberoTask]:
+def planned_tasks(plan: Plan) -> dict[int, TaskFacts]:
     """The tasks of a plan.
 
     Raises:
@@ -122,11 +120,11 @@ def planned_tasks(plan: Plan) -> dict[int, LiberoTask]:
         raise World2ActError(f"rendering is {plan.rendering!r}, expected one of {', '.join(RENDERING)}")
     if plan.episodes < 1:
         raise World2ActError(f"{plan.episodes} episodes a task evaluate nothing: name 1 or more")
-    tasks = {task: load_task(plan.suite, task) for task in plan.tasks or range(suite_size(plan.suite))}
+    tasks = suite_tasks(plan.suite, plan.tasks)
     for number, task in tasks.items():
-        if plan.episodes > len(task.initial_states):
+        if task.starts is not None and plan.episodes > task.starts:
             raise World2ActError(
-                f"{plan.suite}/{number} has {len(task.initial_states)} official initial states, and no state is tried "
+                f"{plan.suite}/{number} has {task.starts} official initial states, and no state is tried "
                 f"twice: --episodes {plan.episodes} is too many"
             )
     return tasks
@@ -139,7 +137,8 @@ def described(policy: str, embodiment: Embodiment) -> dict[str, Any]:
     opened = open_policy(policy, embodiment)
     unknown = [camera for camera in opened.cameras if camera not in embodiment.cameras]
     if unknown:
-        raise World2ActError(f"{policy} wants camera {unknown[0]!r}: LIBERO has {', '.join(embodiment.cameras)}")
+        known = ", ".join(embodiment.cameras)
+        raise World2ActError(f"{policy} wants camera {unknown[0]!r}: {embodiment.name} has {known}")
     said = dict(getattr(opened, "metadata", {}))
     getattr(opened, "close", lambda: None)()
     return said
@@ -148,23 +147,28 @@ def described(policy: str, embodiment: Embodiment) -> dict[str, Any]:
 def provenance(plan: Plan, embodiment: Embodiment) -> dict[str, Any]:
     """What an outcome depends on, besides versions; JSON values."""
     settings = RENDERING[plan.rendering]
-    contract = hashlib.sha256(repr(replace(embodiment, file="")).encode()).hexdigest()
+    tasks = suite_tasks(plan.suite, plan.tasks)
+    horizons = {str(number): task.horizon for number, task in tasks.items()}
+    alike = len(set(horizons.values())) == 1
     return {
         "policy": {"address": plan.policy, "identity": policy_identity(plan.policy)},
         "protocol": {
-            "controller": "OSC_POSE",
+            **next(iter(tasks.values())).protocol,
             "control_rate_hz": embodiment.control_rate_hz,
-            "settle_steps": SETTLE_STEPS,
-            "horizon": load_task(plan.suite, 0).horizon,
-            "starts": "official initial states",
+            "horizon": next(iter(horizons.values())) if alike else horizons,
         },
-        "embodiment": {"name": embodiment.name, "sha256": contract},
+        "embodiment": {"name": embodiment.name, "sha256": embodiment.sha256},
         "rendering": {
-            "image_size": plan.image_size or embodiment.cameras[FILMED].width,
+            "image_size": plan.image_size or embodiment.cameras[film_camera(embodiment)].width,
             **asdict(settings),
             "backend": choose_backend() if "MUJOCO_GL" not in os.environ else os.environ["MUJOCO_GL"],
         },
     }
+
+
+def film_camera(embodiment: Embodiment) -> str:
+    """The camera through which a failure is filmed."""
+    return FILMED if FILMED in embodiment.cameras else next(iter(embodiment.cameras))
 
 
 def _job(plan: Plan, start: Start, out: Path) -> SuiteTrial:
@@ -190,7 +194,7 @@ def try_once(job: SuiteTrial, context: WorkerContext) -> Trial:
     seconds = time.monotonic() - began
     if job.video and not episode.success:
         _film(episode, simulator, start, Path(job.video))
-    return Trial(start.id, POLICY, bool(episode.success), episode.steps, seconds)
+    return Trial(start.id, POLICY, bool(episode.success), episode.steps, seconds, attempts=context.attempt)
 
 
 def _actor(job: SuiteTrial, simulator: Simulator, context: WorkerContext) -> tuple[Actor, tuple[str, ...]]:
@@ -203,7 +207,7 @@ def _actor(job: SuiteTrial, simulator: Simulator, context: WorkerContext) -> tup
 
 def _film(episode: Episode, simulator: Simulator, start: Start, file: Path) -> None:
     """The policy's own frames as a video; of a policy that is blind, its actions once more with a camera on."""
-    images = dict(episode.images) or {FILMED: replayed(episode, simulator, start)}
+    images = dict(episode.images) or {film_camera(simulator.embodiment): replayed(episode, simulator, start)}
     ending = f"not solved in {episode.steps} steps"
     panels = [Panel(frames, f"{start.id}, {camera}", ending, False) for camera, frames in images.items()]
     fps = simulator.embodiment.control_rate_hz / simulator.embodiment.chunk_length
@@ -216,10 +220,11 @@ def replayed(episode: Episode, simulator: Simulator, start: Start) -> Array:
     """Frames ``(K, H, W, 3)`` of an episode that recorded none: the same actions from the same start are the same
     motion to the bit."""
     assert episode.actions is not None
+    camera = film_camera(simulator.embodiment)
     simulator.reset(start)
     frames = []
     for step, action in enumerate(episode.actions):
         if step % simulator.embodiment.chunk_length == 0:
-            frames.append(simulator.observe((FILMED,)).images[FILMED])
+            frames.append(simulator.observe((camera,)).images[camera])
         simulator.step(action)
-    return np.stack([*frames, simulator.observe((FILMED,)).images[FILMED]])
+    return np.stack([*frames, simulator.observe((camera,)).images[camera]])

