@@ -32,3 +32,16 @@ def all_gone(pids: Iterable[int], within_s: float = 30) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process has started."""
+    threads = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for thread in threads for child in thread.read_text().split()]
+
+
+def servers_of(pid: int) -> list[int]:
+    """Processes of simulators that a process has started."""
+    return [
+        child for child in children(pid) if b"simulators.remote.server" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import until
+from tests.processes import children, servers_of, until
 from world2act_core.evaluation.suite import read_suite, suite_table, write_suite
 from world2act_core.recipes.suite import DEMONSTRATOR, Plan, evaluate_suite
 from world2act_core.simulators.workers import WorkerPool
@@ -20,21 +20,6 @@ pytest.importorskip("libero", reason="LIBERO is not installed: make setup")
 EPISODES = 6
 
 
-def children(pid: int) -> list[int]:
-    threads = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for thread in threads for child in thread.read_text().split()]
-
-
-def servers() -> list[int]:
-    """Processes of simulators, which are children of this process's workers."""
-    return [
-        server
-        for worker in children(os.getpid())
-        for server in children(worker)
-        if b"simulators.remote.server" in Path(f"/proc/{server}/cmdline").read_bytes()
-    ]
-
-
 @pytest.mark.timeout(600)
 def test_every_trial_is_there_and_the_one_that_was_lost_is_marked(tmp_path: Path) -> None:
     log = tmp_path / "trials.jsonl"
@@ -42,7 +27,7 @@ def test_every_trial_is_there_and_the_one_that_was_lost_is_marked(tmp_path: Path
 
     def kill_one() -> None:
         until(lambda: log.exists() and log.read_bytes().count(b"\n") >= 2, within_s=400)  # the header and a trial
-        killed.append(servers()[0])
+        killed.append(next(server for worker in children(os.getpid()) for server in servers_of(worker)))
         os.kill(killed[0], signal.SIGKILL)
 
     killer = threading.Thread(target=kill_one)

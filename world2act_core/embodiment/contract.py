@@ -7,9 +7,8 @@ contradicts itself is refused with one sentence naming file, key and value.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -160,9 +159,7 @@ class Embodiment:
     @cached_property
     def sha256(self) -> str:
         """Of what the contract says, wherever its file is: two processes that agree on it agree on the robot."""
-        content = asdict(replace(self, file=""))
-        canonical = json.dumps(content, sort_keys=True, default=lambda array: array.tolist())
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return hashlib.sha256(repr(replace(self, file="")).encode()).hexdigest()
 
     def check_chunk(self, chunk: ActionChunk, longest: int = 0) -> None:
         """Raise ContractError unless the chunk is finite and ``(M, A)`` of this embodiment.

@@ -6,11 +6,10 @@ are rendered only where the policy looks, so an evaluation costs what its policy
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from world2act_core.simulators.protocol import Simulator
 from world2act_core.simulators.rendering import FAST, STOCK, choose_backend
 from world2act_core.simulators.rollout import Actor, PolicyActor, rollout
 from world2act_core.simulators.starts import Start
-from world2act_core.simulators.suites import SuiteFacts, suite_facts
+from world2act_core.simulators.suites import TaskFacts, suite_tasks
 from world2act_core.simulators.workers import WorkerContext, WorkerPool
 from world2act_core.types import Array, Episode
 
@@ -40,6 +39,8 @@ POLICY = "policy"
 DEMONSTRATOR = "demonstrator"
 """In the place of an address: the scripted demonstrator, which reads the simulator's truth. A yardstick, no policy."""
 RENDERING = {"fast": FAST, "stock": STOCK}
+EMBODIMENT = "libero_panda"
+FILMED = "agentview"
 
 
 @dataclass(frozen=True)
@@ -82,19 +83,19 @@ def evaluate_suite(plan: Plan, out: Path, pool: WorkerPool) -> SuiteResults:
         World2ActError: no such suite, task or policy, more episodes than official states, or ``out`` holds trials of
             something else.
     """
-    suite = planned(plan)
-    embodiment = load_embodiment(suite.embodiment)
+    tasks = planned_tasks(plan)
+    embodiment = load_embodiment(next(iter(tasks.values())).embodiment)
     metadata = described(plan.policy, embodiment)
-    facts = provenance(plan, suite, embodiment)
-    starts = [Start(plan.suite, task, index).id for task in suite.tasks for index in range(plan.episodes)]
+    facts = provenance(plan, embodiment)
+    starts = [Start(plan.suite, task, index).id for task in tasks for index in range(plan.episodes)]
     (out / "videos").mkdir(parents=True, exist_ok=True)
 
     def in_workers(_: Callable[[TrialRequest], Trial], requests: Iterable[TrialRequest]) -> Iterator[Trial]:
         jobs = [_job(plan, Start.parse(request.start_id), out) for request in requests]
         for finished in pool.run(try_once, jobs, description=plan.suite):
-            yield replace(finished.result, attempts=finished.attempts)
+            yield finished.result
 
-    used = {**versions(), **suite.versions}
+    used = {**versions(), **next(iter(tasks.values())).versions}
     identity = {**facts, "versions": used}
     trials = evaluate(
         _in_workers_only, (POLICY,), starts, out / "trials.jsonl", identity=identity, map_trials=in_workers
@@ -103,15 +104,15 @@ def evaluate_suite(plan: Plan, out: Path, pool: WorkerPool) -> SuiteResults:
         suite=plan.suite,
         policy={**facts["policy"], "metadata": metadata},
         **{name: facts[name] for name in ("protocol", "embodiment", "rendering")},
-        instructions={number: task.name for number, task in suite.tasks.items()},
+        instructions={task: found.instruction for task, found in tasks.items()},
         trials=tuple(trials),
         versions=used,
         commit=commit(),
     )
 
 
-def planned(plan: Plan) -> SuiteFacts:
-    """The suite of a plan, with the plan's tasks.
+def planned_tasks(plan: Plan) -> dict[int, TaskFacts]:
+    """The tasks of a plan.
 
     Raises:
         World2ActError: no such suite, task or rendering; or a state would have to be tried twice.
@@ -120,14 +121,14 @@ def planned(plan: Plan) -> SuiteFacts:
         raise World2ActError(f"rendering is {plan.rendering!r}, expected one of {', '.join(RENDERING)}")
     if plan.episodes < 1:
         raise World2ActError(f"{plan.episodes} episodes a task evaluate nothing: name 1 or more")
-    suite = suite_facts(plan.suite, plan.tasks)
-    for number, task in suite.tasks.items():
+    tasks = suite_tasks(plan.suite, plan.tasks)
+    for number, task in tasks.items():
         if task.starts is not None and plan.episodes > task.starts:
             raise World2ActError(
                 f"{plan.suite}/{number} has {task.starts} official initial states, and no state is tried "
                 f"twice: --episodes {plan.episodes} is too many"
             )
-    return suite
+    return tasks
 
 
 def described(policy: str, embodiment: Embodiment) -> dict[str, Any]:
@@ -137,33 +138,38 @@ def described(policy: str, embodiment: Embodiment) -> dict[str, Any]:
     opened = open_policy(policy, embodiment)
     unknown = [camera for camera in opened.cameras if camera not in embodiment.cameras]
     if unknown:
-        raise World2ActError(
-            f"{policy} wants camera {unknown[0]!r}: {embodiment.name} has {', '.join(embodiment.cameras)}"
-        )
+        known = ", ".join(embodiment.cameras)
+        raise World2ActError(f"{policy} wants camera {unknown[0]!r}: {embodiment.name} has {known}")
     said = dict(getattr(opened, "metadata", {}))
     getattr(opened, "close", lambda: None)()
     return said
 
 
-def provenance(plan: Plan, suite: SuiteFacts, embodiment: Embodiment) -> dict[str, Any]:
+def provenance(plan: Plan, embodiment: Embodiment) -> dict[str, Any]:
     """What an outcome depends on, besides versions; JSON values."""
     settings = RENDERING[plan.rendering]
-    contract = hashlib.sha256(repr(replace(embodiment, file="")).encode()).hexdigest()
+    tasks = suite_tasks(plan.suite, plan.tasks)
+    horizons = {str(number): task.horizon for number, task in tasks.items()}
+    alike = len(set(horizons.values())) == 1
     return {
         "policy": {"address": plan.policy, "identity": policy_identity(plan.policy)},
-        "protocol": dict(suite.protocol),
-        "embodiment": {"name": embodiment.name, "sha256": contract},
+        "protocol": {
+            **next(iter(tasks.values())).protocol,
+            "control_rate_hz": embodiment.control_rate_hz,
+            "horizon": next(iter(horizons.values())) if alike else horizons,
+        },
+        "embodiment": {"name": embodiment.name, "sha256": embodiment.sha256},
         "rendering": {
-            "image_size": plan.image_size or embodiment.cameras[main_camera(embodiment)].width,
+            "image_size": plan.image_size or embodiment.cameras[film_camera(embodiment)].width,
             **asdict(settings),
             "backend": choose_backend() if "MUJOCO_GL" not in os.environ else os.environ["MUJOCO_GL"],
         },
     }
 
 
-def main_camera(embodiment: Embodiment) -> str:
-    """The view in which a robot is filmed: the first of its contract."""
-    return next(iter(embodiment.cameras))
+def film_camera(embodiment: Embodiment) -> str:
+    """The camera through which a failure is filmed."""
+    return FILMED if FILMED in embodiment.cameras else next(iter(embodiment.cameras))
 
 
 def _job(plan: Plan, start: Start, out: Path) -> SuiteTrial:
@@ -189,7 +195,7 @@ def try_once(job: SuiteTrial, context: WorkerContext) -> Trial:
     seconds = time.monotonic() - began
     if job.video and not episode.success:
         _film(episode, simulator, start, Path(job.video))
-    return Trial(start.id, POLICY, bool(episode.success), episode.steps, seconds)
+    return Trial(start.id, POLICY, bool(episode.success), episode.steps, seconds, attempts=context.attempt)
 
 
 def _actor(job: SuiteTrial, simulator: Simulator, context: WorkerContext) -> tuple[Actor, tuple[str, ...]]:
@@ -202,7 +208,7 @@ def _actor(job: SuiteTrial, simulator: Simulator, context: WorkerContext) -> tup
 
 def _film(episode: Episode, simulator: Simulator, start: Start, file: Path) -> None:
     """The policy's own frames as a video; of a policy that is blind, its actions once more with a camera on."""
-    images = dict(episode.images) or {main_camera(simulator.embodiment): replayed(episode, simulator, start)}
+    images = dict(episode.images) or {film_camera(simulator.embodiment): replayed(episode, simulator, start)}
     ending = f"not solved in {episode.steps} steps"
     panels = [Panel(frames, f"{start.id}, {camera}", ending, False) for camera, frames in images.items()]
     fps = simulator.embodiment.control_rate_hz / simulator.embodiment.chunk_length
@@ -215,11 +221,11 @@ def replayed(episode: Episode, simulator: Simulator, start: Start) -> Array:
     """Frames ``(K, H, W, 3)`` of an episode that recorded none: the same actions from the same start are the same
     motion to the bit."""
     assert episode.actions is not None
-    filmed = main_camera(simulator.embodiment)
+    camera = film_camera(simulator.embodiment)
     simulator.reset(start)
     frames = []
     for step, action in enumerate(episode.actions):
         if step % simulator.embodiment.chunk_length == 0:
-            frames.append(simulator.observe((filmed,)).images[filmed])
+            frames.append(simulator.observe((camera,)).images[camera])
         simulator.step(action)
-    return np.stack([*frames, simulator.observe((filmed,)).images[filmed]])
+    return np.stack([*frames, simulator.observe((camera,)).images[camera]])

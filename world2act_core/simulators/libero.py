@@ -15,11 +15,14 @@ import numpy as np
 from world2act_core.embodiment import load_embodiment
 from world2act_core.errors import ContractError, World2ActError
 from world2act_core.simulators.control import ControlLoop
-from world2act_core.simulators.libero_package import EMBODIMENT, SETTLE_STEPS, import_libero, load_task
+from world2act_core.simulators.libero_package import import_libero, load_task, suite_size
 from world2act_core.simulators.rendering import FAST, OffscreenRenderer, RenderSettings
 from world2act_core.simulators.starts import Start
+from world2act_core.simulators.suites import TaskFacts
 from world2act_core.types import Array, Observation
 
+EMBODIMENT = "libero_panda"
+SETTLE_STEPS = 10
 SETTLE_ACTION = np.array([0, 0, 0, 0, 0, 0, -1.0])
 """Hold still with the gripper open while the objects come to rest."""
 
@@ -208,6 +211,16 @@ class LiberoSimulator:
             if isinstance(span, tuple):  # a free joint; a single number is a hinge or a slide
                 objects[name] = int(span[0])
         return np.array(robot._ref_joint_pos_indexes), fingers, objects
+
+
+def suite_tasks(suite: str, tasks: Sequence[int] = ()) -> dict[int, TaskFacts]:
+    """What is known of a suite's tasks by number, see ``suites.suite_tasks``."""
+    protocol = {"controller": "OSC_POSE", "settle_steps": SETTLE_STEPS, "starts": "official initial states"}
+    found = {task: load_task(suite, task) for task in tasks or range(suite_size(suite))}
+    return {
+        number: TaskFacts(task.instruction, task.horizon, EMBODIMENT, len(task.initial_states), protocol)
+        for number, task in found.items()
+    }
 
 
 def _make_env(bddl_file: str) -> Any:

@@ -8,7 +8,6 @@ import io
 import logging
 import os
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,7 @@ import yaml
 
 from world2act_core.errors import MissingExtraError, World2ActError
 from world2act_core.simulators.rendering import choose_backend
-from world2act_core.simulators.suites import SuiteFacts, SuiteTask
 from world2act_core.types import Array
-
-EMBODIMENT = "libero_panda"
-"""Our contract of its robot."""
-SETTLE_STEPS = 10
-"""Control steps before an episode, in which objects come to rest."""
 
 HORIZONS = {
     "libero_spatial": 220,
@@ -77,30 +70,6 @@ def load_task(suite: str, task: int) -> LiberoTask:
         bddl_file=benchmark.get_task_bddl_file_path(task),
         initial_states=np.asarray(benchmark.get_task_init_states(task), np.float64),
         horizon=steps,
-    )
-
-
-def describe(suite: str, numbers: Sequence[int] = ()) -> SuiteFacts:
-    """What evaluation has to know of a suite; see ``simulators.suites``.
-
-    Raises:
-        MissingExtraError, World2ActError: as ``load_task``.
-    """
-    size = suite_size(suite)
-    tasks = {number: load_task(suite, number) for number in numbers or range(size)}
-    return SuiteFacts(
-        suite=suite,
-        embodiment=EMBODIMENT,
-        size=size,
-        tasks={n: SuiteTask(task.instruction, task.horizon, len(task.initial_states)) for n, task in tasks.items()},
-        protocol={
-            "controller": "OSC_POSE",
-            "control_rate_hz": 20,
-            "settle_steps": SETTLE_STEPS,
-            "horizon": horizon(suite),
-            "starts": "official initial states",
-        },
-        versions={},  # it is simulated where the results are written, which tells them
     )
 
 

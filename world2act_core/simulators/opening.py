@@ -43,28 +43,33 @@ class Family:
         title: its name.
         package: what must be importable for it to run in this process.
         module, kind: our class: ``kind(suite, task, image_size, rendering)`` is a `Simulator`.
+        catalogue: module whose ``suite_tasks(suite, tasks)`` tells what ``suites.suite_tasks`` does.
         demonstrators: ``module:function`` of scripted demonstrators, ``function(suite, task)`` is an `Actor`; "" if
             there are none.
         environment: folder of a virtual environment in a checkout, for one that cannot share ours; "" shares ours.
         variable: environment variable that names another interpreter.
         missing: what to do where there is none.
-        describe: ``module:function`` that tells of a suite, see ``suites.suite_facts``; "" if it cannot be evaluated.
     """
 
     title: str
     package: str
     module: str
     kind: str
+    catalogue: str
     demonstrators: str
     environment: str
     variable: str
     missing: str
-    describe: str = ""
 
     @property
     def importable(self) -> bool:
         """Whether this interpreter has it."""
         return importlib.util.find_spec(self.package) is not None
+
+    @property
+    def here(self) -> bool:
+        """Whether it runs in this process unless another is asked for: it is installed here, or nowhere else either."""
+        return self.importable or not (self.environment or os.environ.get(self.variable))
 
     def interpreter(self) -> Path:
         """The Python in which it runs out of process.
@@ -90,23 +95,23 @@ FAMILIES = {
         package="libero",
         module="world2act_core.simulators.libero",
         kind="LiberoSimulator",
+        catalogue="world2act_core.simulators.libero",
         demonstrators="world2act_core.simulators.demonstrators.library:demonstrator",
         environment="",
         variable="WORLD2ACT_LIBERO_PYTHON",
         missing="name a Python that has the extra libero, or unset the variable",
-        describe="world2act_core.simulators.libero_package:describe",
     ),
     "robocasa": Family(
         title="RoboCasa",
         package="robocasa",
         module="world2act_core.simulators.robocasa.simulator",
         kind="RoboCasaSimulator",
+        catalogue="world2act_core.simulators.robocasa.catalogue",
         demonstrators="world2act_core.simulators.demonstrators.kitchen:kitchen_demonstrator",
         environment=".venv-robocasa",
         variable="WORLD2ACT_ROBOCASA_PYTHON",
         missing="make it with 'make setup-robocasa' (scripts/setup --robocasa), or name the Python of one in "
         "WORLD2ACT_ROBOCASA_PYTHON",
-        describe="world2act_core.simulators.robocasa.package:describe",
     ),
 }
 """First word of a suite's name → who simulates it."""
@@ -190,7 +195,7 @@ def open_simulator(
         World2ActError: no such suite or task, or another simulator lives in this process.
         SimulatorLost: its process did not come up.
     """
-    if not remote and family_of(suite).importable:
+    if not remote and family_of(suite).here:
         return open_in_process(suite, task, image_size, rendering)
     from world2act_core.simulators.remote.client import RemoteSimulator
 

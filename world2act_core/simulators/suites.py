@@ -1,101 +1,81 @@
-"""What a suite is, told by the simulator that has it: its tasks, and the protocol under which they are tried."""
+"""What is known of a suite's tasks before one of them is opened, whoever simulates them."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from world2act_core.errors import World2ActError
 from world2act_core.simulators.opening import PATIENCE, family_of
 
 
 @dataclass(frozen=True)
-class SuiteTask:
-    """One task.
+class TaskFacts:
+    """One task of a suite; JSON values.
 
     Attributes:
-        name: the instruction, or the task's name where each episode has an instruction of its own.
+        instruction: the task in words, or its name where the words come with each episode.
         horizon: most control steps an episode.
-        starts: how many initial states there are; None where every index is one (a seed).
+        embodiment: name of the contract.
+        starts: how many official initial states it has; None where every number is one.
+        protocol: what else an outcome depends on: controller, settle steps, assets.
+        versions: package → version where it is simulated, if that is another environment.
     """
 
-    name: str
+    instruction: str
     horizon: int
-    starts: int | None
-
-
-@dataclass(frozen=True)
-class SuiteFacts:
-    """Everything that evaluation has to know of a suite without simulating it.
-
-    Attributes:
-        suite: its name.
-        embodiment: name of the contract of its robot.
-        size: how many tasks it has.
-        tasks: those that were asked for, number → task.
-        protocol: what an outcome depends on besides policy and start, JSON values: controller, rate, settle steps,
-            horizon, starts, and ``assets`` where they can be another thing than the benchmark's own.
-        versions: package → version where it is simulated.
-    """
-
-    suite: str
     embodiment: str
-    size: int
-    tasks: Mapping[int, SuiteTask]
-    protocol: Mapping[str, Any]
-    versions: Mapping[str, str]
+    starts: int | None
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
-def suite_facts(suite: str, tasks: Sequence[int] = ()) -> SuiteFacts:
-    """What the suite's simulator says of it; asked for in a process of its own if it cannot live in this one.
-
-    Args:
-        tasks: of the suite; empty for all.
+def suite_tasks(suite: str, tasks: Sequence[int] = ()) -> dict[int, TaskFacts]:
+    """Tasks of a suite by number; all of them unless some are named.
 
     Raises:
-        MissingExtraError: the simulator, or something that it needs, is not installed.
+        MissingExtraError: who simulates it is installed nowhere.
         World2ActError: no such suite or task.
+        SimulatorLost: the process that was asked did not come up.
     """
-    return _facts(suite, tuple(tasks))
+    if family_of(suite).here:
+        return tasks_here(suite, tasks)
+    return dict(_tasks_elsewhere(suite, tuple(tasks)))
 
 
-@lru_cache(maxsize=8)
-def _facts(suite: str, tasks: tuple[int, ...]) -> SuiteFacts:
-    family = family_of(suite)
-    if family.importable:
-        return described(suite, tasks)
+def tasks_here(suite: str, tasks: Sequence[int] = ()) -> dict[int, TaskFacts]:
+    """The same, asked of the simulator's package in this process."""
+    found: dict[int, TaskFacts] = importlib.import_module(family_of(suite).catalogue).suite_tasks(suite, tasks)
+    return found
+
+
+@lru_cache(maxsize=16)  # it takes a process that imports the simulator
+def _tasks_elsewhere(suite: str, tasks: tuple[int, ...]) -> dict[int, TaskFacts]:
     from world2act_core.simulators.remote.process import ServerProcess
 
-    server = ServerProcess(family.interpreter(), suite, PATIENCE.scene_s)
+    server = ServerProcess(family_of(suite).interpreter(), suite, PATIENCE.scene_s)
     try:
-        said, _ = server.ask({"op": "describe", "suite": suite, "tasks": list(tasks)}, PATIENCE.scene_s)
+        answer, _ = server.ask({"op": "tasks", "suite": suite, "tasks": list(tasks)}, PATIENCE.scene_s)
     finally:
         server.end()
-    return facts_from_json(said)
+    return {int(number): TaskFacts(**facts) for number, facts in answer["tasks"].items()}
 
 
-def described(suite: str, tasks: Sequence[int] = ()) -> SuiteFacts:
-    """The same in this process.
+def facts_as_json(found: Mapping[int, TaskFacts]) -> dict[str, Any]:
+    """For the way to another process."""
+    return {str(number): asdict(facts) for number, facts in found.items()}
+
+
+def horizon_of(suite: str, task: int) -> int:
+    """Most control steps an episode. LIBERO's are published, so nothing is loaded for them.
 
     Raises:
-        MissingExtraError, World2ActError: see ``suite_facts``.
+        MissingExtraError, World2ActError, SimulatorLost: see ``suite_tasks``.
     """
-    module, _, function = family_of(suite).describe.partition(":")
-    if not module:
-        raise World2ActError(f"{suite} cannot be evaluated: its simulator does not tell what its tasks are")
-    describe: Callable[[str, Sequence[int]], SuiteFacts] = getattr(importlib.import_module(module), function)
-    return describe(suite, tasks)
+    if family_of(suite).title == "LIBERO":
+        from world2act_core.simulators.libero_package import horizon
 
-
-def facts_to_json(facts: SuiteFacts) -> dict[str, Any]:
-    """As JSON values."""
-    return asdict(facts)
-
-
-def facts_from_json(values: Mapping[str, Any]) -> SuiteFacts:
-    """The inverse of ``facts_to_json``."""
-    tasks = {int(number): SuiteTask(**task) for number, task in values["tasks"].items()}
-    return SuiteFacts(**{**values, "tasks": tasks})
+        return horizon(suite)
+    return suite_tasks(suite, (task,))[task].horizon

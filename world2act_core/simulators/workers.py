@@ -53,11 +53,12 @@ class WorkerContext:
 
     Attributes:
         index: 0 for the first worker, and so on.
+        attempt: how often the present job has been begun, 1 for the first time.
         remote: whether every simulator has a process of its own, also one that could live in this one.
     """
 
     def __init__(self, index: int, remote: bool = False) -> None:
-        self.index, self.remote = index, remote
+        self.index, self.remote, self.attempt = index, remote, 1
         self._simulator: Simulator | None = None
         self._simulated: tuple[str, int, int | None, RenderSettings] | None = None
         self._kept: dict[Hashable, Any] = {}
@@ -250,7 +251,7 @@ class _Worker:
 
     def begin(self, function: Callable[..., Any], task: _Task) -> None:
         with contextlib.suppress(ConnectionError):  # it died while idle: collecting finds that and queues the job again
-            self.connection.send((function, task.job))
+            self.connection.send((function, task.job, task.attempts))
         self.task = task
 
     def say_goodbye(self) -> None:
@@ -297,7 +298,7 @@ def _work(connection: Connection, index: int, remote: bool) -> None:
     context = WorkerContext(index, remote)
     try:
         while (message := connection.recv()) is not None:
-            function, job = message
+            function, job, context.attempt = message
             try:
                 connection.send(function(job, context))
             except Exception as error:  # noqa: BLE001 - raised again in the parent

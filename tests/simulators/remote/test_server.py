@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import threading
@@ -17,6 +18,7 @@ from world2act_core.simulators.remote.client import RemoteSimulator
 from world2act_core.simulators.remote.server import serve
 from world2act_core.simulators.remote.shared import SharedArrays, create
 from world2act_core.simulators.starts import Start
+from world2act_core.simulators.suites import suite_tasks
 
 HELLO = {"op": "hello", "protocol": messages.VERSION}
 OPEN = {
@@ -80,7 +82,7 @@ def test_a_client_of_another_version_is_refused(line: Line) -> None:
     [
         ({}, "'message': op is missing, expected str"),
         ({"op": 7}, "op is 7, expected str"),
-        ({"op": "dance"}, "there is no operation 'dance': there are hello, open"),
+        ({"op": "dance"}, "there is no operation 'dance': there are hello, "),
         ({"op": "reset"}, "'reset': start is missing"),
         ({"op": "reset", "start": {"suite": "toy_goal"}}, "is no Start"),
         ({"op": "reset", "start": {**START, "colour": "red"}}, "is no Start"),
@@ -91,6 +93,7 @@ def test_a_client_of_another_version_is_refused(line: Line) -> None:
         ({"op": "open", "suite": "toy_goal", "task": True}, "task is True, expected int"),
         ({"op": "open", "suite": "go", "task": 0, "image_size": None, "rendering": {}}, "is no RenderSettings"),
         ({**OPEN, "suite": "go_fish"}, "no simulator has suite 'go_fish'"),
+        ({"op": "tasks", "suite": "toy_box", "tasks": []}, "there is no toy 'toy_box'"),
         ({"op": "demonstrate", "step": 0}, "no demonstration is under way"),
     ],
 )
@@ -155,3 +158,12 @@ def test_instruction_and_facts_are_those_of_the_episode(remote: RemoteSimulator)
     assert (remote.task, remote.horizon, remote.facts) == ("count", 40, {"toys": 1})
     remote.reset(Start(toy.SUITE, 0, 4))
     assert remote.task == "count from 4" and remote.versions["python"]
+
+
+def test_a_suites_tasks_are_told_by_who_simulates_them() -> None:
+    tasks = suite_tasks(toy.SUITE)
+    assert list(tasks) == [0, 1, 2] and tasks[0].starts is None and tasks[0].protocol["assets"] == "wooden"
+    assert tasks[0].protocol["pid"] != os.getpid()
+    assert suite_tasks(toy.SUITE, (1,)).keys() == {1}
+    with pytest.raises(World2ActError, match="there is no toy 'toy_box'"):
+        suite_tasks("toy_box")

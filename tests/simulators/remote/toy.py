@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from world2act_core.embodiment import load_embodiment
-from world2act_core.errors import ContractError
+from world2act_core.errors import ContractError, World2ActError
 from world2act_core.recipes.recording import Attempt, Outcome, attempt
 from world2act_core.simulators.opening import FAMILIES, Family
 from world2act_core.simulators.rendering import RenderSettings
 from world2act_core.simulators.rollout import Moment
 from world2act_core.simulators.starts import Start
+from world2act_core.simulators.suites import TaskFacts
 from world2act_core.simulators.workers import WorkerContext
 from world2act_core.types import Array, Observation, Skill
 
@@ -81,11 +82,19 @@ def counter(suite: str, task: int) -> Counter:
     return Counter()
 
 
+def suite_tasks(suite: str, tasks: Sequence[int] = ()) -> dict[int, TaskFacts]:
+    if suite != SUITE:
+        raise World2ActError(f"there is no toy {suite!r}")
+    facts = TaskFacts("count", 40, "libero_panda", None, {"assets": "wooden", "pid": os.getpid()})
+    return dict.fromkeys(tasks or range(3), facts)
+
+
 FAMILIES["toy"] = Family(
     title="Toy",
     package="there_is_no_such_package",
     module=__name__,
     kind="Toy",
+    catalogue=__name__,
     demonstrators=f"{__name__}:counter",
     environment=".venv-toy",
     variable=VARIABLE,

@@ -20,7 +20,7 @@ from world2act_core.simulators.remote.client import RemoteSimulator
 from world2act_core.simulators.robocasa.simulator import CAMERAS
 from world2act_core.simulators.rollout import rollout
 from world2act_core.simulators.starts import Start
-from world2act_core.simulators.suites import suite_facts
+from world2act_core.simulators.suites import suite_tasks
 from world2act_core.skills.build import BuildSettings, build_skills
 from world2act_core.types import Episode
 
@@ -85,15 +85,16 @@ def test_a_task_without_a_script_says_so(robocasa: Path) -> None:
 
 
 def test_an_evaluation_says_with_which_robocasa_and_which_kitchens(robocasa: Path, tmp_path: Path) -> None:
-    facts = suite_facts("robocasa_atomic_seen")
-    assert facts.size == len(facts.tasks) == 18 and facts.tasks[4].name == "NavigateKitchen"
-    assert (facts.tasks[4].horizon, facts.tasks[4].starts, facts.embodiment) == (450, None, "panda_omron")
+    tasks = suite_tasks("robocasa_atomic_seen")
+    assert len(tasks) == 18 and tasks[4].instruction == "NavigateKitchen"
+    assert (tasks[4].horizon, tasks[4].starts, tasks[4].embodiment) == (450, None, "panda_omron")
     named = ["--policy", "demonstrator", "--suite", DRIVE[0], "--tasks", "4", "--episodes", "1", "--workers", "1"]
     command = [sys.executable, "-m", "world2act_core.cli", "eval", *named, "--out", str(tmp_path)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=1000)
     results = read_suite(tmp_path / "evaluation.json")
     assert [trial.success for trial in results.trials] == [True]
-    assert results.protocol == dict(facts.protocol) and results.protocol["robocasa"] == "1.0.1"
+    assert results.protocol == {**tasks[4].protocol, "control_rate_hz": 20, "horizon": 450}
+    assert results.protocol["robocasa"] == "1.0.1"
     assert results.versions["rpent-robocasa365"] == "1.0.1" and results.versions["mujoco"] == "3.3.1"
     assert "4 NavigateKitchen" in done.stdout and "robocasa_atomic_seen, seeds; policy demonstrator" in done.stdout
     placeholder = json.loads((tmp_path / "evaluation.json").read_text())["protocol"]["assets"] == PLACEHOLDER

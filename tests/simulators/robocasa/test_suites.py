@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from world2act_core.errors import World2ActError
-from world2act_core.simulators.robocasa.suites import PAPERS_24, Suite, kitchens, parse_suite, suite_tasks, task_of
+from world2act_core.simulators.robocasa.suites import PAPERS_24, Suite, kitchens, parse_suite, task_of, tasks_of_set
 from world2act_core.simulators.starts import Start
 
 SETS = {"atomic_seen": ["CloseFridge", "NavigateKitchen"]}
@@ -34,7 +34,7 @@ def test_other_names_are_refused_with_an_example(name: str) -> None:
 
 
 def test_the_papers_24_are_the_25_atomic_tasks_without_the_drive() -> None:
-    tasks = suite_tasks(parse_suite("robocasa_atomic"), SETS, HORIZONS)
+    tasks = tasks_of_set(parse_suite("robocasa_atomic"), SETS, HORIZONS)
     assert len(tasks) == 24 and "NavigateKitchen" not in {task.environment for task in tasks}
     doors = [(task.name, task.environment, task.fixture) for task in tasks if "Door" in task.name]
     assert doors == [
@@ -46,12 +46,12 @@ def test_the_papers_24_are_the_25_atomic_tasks_without_the_drive() -> None:
 
 
 def test_a_set_of_robocasa_365_has_its_own_order_and_time_limits() -> None:
-    tasks = suite_tasks(parse_suite("robocasa_atomic_seen"), SETS, HORIZONS)
+    tasks = tasks_of_set(parse_suite("robocasa_atomic_seen"), SETS, HORIZONS)
     assert [(task.name, task.horizon) for task in tasks] == [("CloseFridge", 900), ("NavigateKitchen", 450)]
     with pytest.raises(World2ActError, match="robocasa_atomic_seen has no task 2: it has 0 to 1"):
         task_of(tasks, "robocasa_atomic_seen", 2)
     with pytest.raises(World2ActError, match=r"no task set 'pasta': it has atomic .* and atomic_seen"):
-        suite_tasks(parse_suite("robocasa_pasta"), SETS, HORIZONS)
+        tasks_of_set(parse_suite("robocasa_pasta"), SETS, HORIZONS)
 
 
 def test_splits_do_not_share_kitchens() -> None:

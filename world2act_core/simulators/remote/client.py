@@ -13,6 +13,7 @@ from world2act_core.errors import SimulatorLost, World2ActError
 from world2act_core.simulators.opening import PATIENCE, Patience, family_of
 from world2act_core.simulators.protocol import Simulator
 from world2act_core.simulators.remote.process import ServerProcess
+from world2act_core.simulators.remote.session import observation_from
 from world2act_core.simulators.rendering import FAST, RenderSettings
 from world2act_core.simulators.rollout import Moment
 from world2act_core.simulators.starts import Start
@@ -52,6 +53,7 @@ class RemoteSimulator:
         self._patience = patience
         self._loss: SimulatorLost | None = None
         self._server: ServerProcess | None = None
+        self._reached: Observation | None = None
         self._start()
 
     @property
@@ -78,12 +80,11 @@ class RemoteSimulator:
             ContractError: the embodiment has no such camera.
             SimulatorLost: the process was lost.
         """
+        if not cameras and self._reached is not None:
+            reached, self._reached = self._reached, None  # whoever looks again gets arrays of their own
+            return reached
         values, arrays = self.ask("observe", cameras=list(cameras))
-        kinds: dict[str, dict[str, Array]] = {"image": {}, "state": {}}
-        for key, array in arrays.items():
-            kind, _, name = key.partition(" ")
-            kinds[kind][name] = array
-        return Observation(float(values["stamp"]), kinds["image"], kinds["state"])
+        return observation_from(float(values["stamp"]), arrays)
 
     def step(self, action: Array) -> bool:
         """Apply one action ``(A,)`` for one control step; True once the task is solved.
@@ -92,7 +93,8 @@ class RemoteSimulator:
             ContractError: the action has another shape or is not finite.
             SimulatorLost: the process was lost.
         """
-        values, _ = self.ask("step", action=np.asarray(action, np.float64).tolist())
+        values, arrays = self.ask("step", action=np.asarray(action, np.float64).tolist())
+        self._reached = observation_from(float(values["stamp"]), arrays)
         return bool(values["success"])
 
     def state(self) -> Array:
@@ -141,6 +143,7 @@ class RemoteSimulator:
             World2ActError: the server refuses it.
             SimulatorLost: the process was lost.
         """
+        self._reached = None
         if self._loss is not None:
             raise SimulatorLost(f"{self._loss}; reset it to begin another one")
         if self._server is None:

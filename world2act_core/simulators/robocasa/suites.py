@@ -119,7 +119,7 @@ def kitchens(split: str | None) -> list[tuple[int, int]]:
     return [(layout, style) for layout in numbers for style in numbers]
 
 
-def suite_tasks(suite: Suite, sets: Mapping[str, list[str]], horizons: Mapping[str, int]) -> tuple[Task, ...]:
+def tasks_of_set(suite: Suite, sets: Mapping[str, list[str]], horizons: Mapping[str, int]) -> tuple[Task, ...]:
     """The tasks of a suite, in order.
 
     Args:
