@@ -131,3 +131,12 @@ def test_what_was_simulated_with_stand_ins_says_so_wherever_it_is_shown(tmp_path
     assert json.loads((tmp_path / "evaluation.json").read_text())["protocol"]["assets"] == "placeholder"
     with pytest.raises(RunError, match="differ in protocol"):
         pair_suites(own, stand_ins)
+
+
+def test_time_limits_of_tasks_that_only_one_side_tried_do_not_keep_the_others_apart() -> None:
+    """RoboCasa has a limit a task."""
+    one = replace(results("101"), protocol={"horizon": 450})
+    both = replace(results("111", "01"), protocol={"horizon": {"0": 450, "8": 300}})
+    assert pair_suites(one, both).n == 3
+    with pytest.raises(RunError, match="differ in protocol"):
+        pair_suites(one, replace(both, protocol={"horizon": {"0": 300, "8": 300}}))

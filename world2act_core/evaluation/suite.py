@@ -127,16 +127,29 @@ def pair_suites(other: SuiteResults, this: SuiteResults) -> PairedTrials:
     Raises:
         RunError: the protocols differ, so that the same start is not the same trial; or no start is in common.
     """
+    both = set(other.instructions) & set(this.instructions)
     for name in MUST_AGREE:
-        if getattr(other, name) != getattr(this, name):
+        theirs, ours = getattr(other, name), getattr(this, name)
+        if _of_tasks(theirs, both) != _of_tasks(ours, both):
             raise RunError(
-                f"the evaluations differ in {name} ({getattr(other, name)} against {getattr(this, name)}), so their "
-                f"trials cannot be paired: evaluate both alike"
+                f"the evaluations differ in {name} ({theirs} against {ours}), so their trials cannot be paired: "
+                f"evaluate both alike"
             )
     common = {trial.start_id for trial in other.trials} & {trial.start_id for trial in this.trials}
     if not common:
         raise RunError("the evaluations have no start in common: evaluate both on the same tasks")
     return pair_trials(*([trial for trial in side.trials if trial.start_id in common] for side in (other, this)))
+
+
+def _of_tasks(value: Any, tasks: set[int]) -> Any:
+    """Of a protocol the time limits of these tasks only: the others' have no trial to pair."""
+    if not isinstance(value, Mapping) or "horizon" not in value:
+        return value
+    limits = value["horizon"]
+    return {
+        **value,
+        "horizon": {task: limits.get(str(task)) if isinstance(limits, Mapping) else limits for task in sorted(tasks)},
+    }
 
 
 def against_table(other: SuiteResults, this: SuiteResults) -> str:

@@ -75,7 +75,7 @@ def test_a_model_that_fails_leaves_no_hidden_method_behind() -> None:
     compatibility.lazy_models(environment)
     made: list[Any] = []
 
-    class Failing(environment):  # type: ignore[misc]
+    class Failing(environment):  # type: ignore[misc, valid-type]
         def __init__(self) -> None:
             made.append(self)
             super().__init__(load_model_on_init=False, no_such_option=True)
