@@ -178,6 +178,30 @@ class Embodiment:
                 f"action chunk holds {chunk.actions[step, dim]} at step {step}, {self.action.names[dim]}"
             )
 
+    def checked_action(self, action: Array) -> Array:
+        """One action ``(A,)``, float64, its own copy.
+
+        Raises:
+            ContractError: it has another shape or is not finite.
+        """
+        values = np.array(action, np.float64)
+        if values.shape != (self.action.size,) or not np.isfinite(values).all():
+            raise ContractError(
+                f"action {values.tolist()} for {self.name}: expected {self.action.size} finite numbers "
+                f"({', '.join(self.action.names)})"
+            )
+        return values
+
+    def camera(self, name: str) -> Camera:
+        """A camera of this embodiment.
+
+        Raises:
+            ContractError: it has no such camera.
+        """
+        if name not in self.cameras:
+            raise ContractError(f"{self.name} has no camera {name!r}: it has {', '.join(self.cameras)}")
+        return self.cameras[name]
+
     def clamp(self, actions: Array) -> Array:
         """Actions limited to the layout's range, ``(..., A)``."""
         # As np.clip to the bit, without what it costs to be called: this runs for every chunk on the robot.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from world2act_core.embodiment import load_embodiment
-from world2act_core.errors import ContractError, World2ActError
+from world2act_core.errors import World2ActError
 from world2act_core.simulators.control import ControlLoop
 from world2act_core.simulators.libero_package import import_libero, load_task, suite_size
 from world2act_core.simulators.rendering import FAST, OffscreenRenderer, RenderSettings
@@ -133,13 +133,7 @@ class LiberoSimulator:
         Raises:
             ContractError: the action has another shape or is not finite.
         """
-        values = np.asarray(action, np.float64)
-        if values.shape != (self.embodiment.action.size,) or not np.isfinite(values).all():
-            raise ContractError(
-                f"action {values.tolist()} for {self.embodiment.name}: expected {self.embodiment.action.size} "
-                f"finite numbers ({', '.join(self.embodiment.action.names)})"
-            )
-        self._loop.step(values)
+        self._loop.step(self.embodiment.checked_action(action))
         self._steps += 1
         return bool(self._env._check_success())
 
@@ -163,11 +157,7 @@ class LiberoSimulator:
         _live[:] = [other for other in _live if other() not in (self, None)]
 
     def _image(self, camera: str) -> Array:
-        if camera not in self.embodiment.cameras:
-            raise ContractError(
-                f"{self.embodiment.name} has no camera {camera!r}: it has {', '.join(self.embodiment.cameras)}"
-            )
-        contract = self.embodiment.cameras[camera]
+        contract = self.embodiment.camera(camera)
         self._env._post_process()  # lights a stove's flame, which is all LIBERO does there
         return self._renderer.render(
             CAMERAS[camera], self._image_size or contract.width, self._image_size or contract.height

@@ -56,6 +56,8 @@ def test_the_drawer_is_shut_logged_with_three_cameras_and_one_skill(drawer: Remo
     assert [skill.prompt for skill in read.skills] == [drawer.task.rstrip(".").lower()]
     shape = (read.steps // 4 + 1, 256, 256, 3)
     assert {camera: frames.shape for camera, frames in read.images.items()} == dict.fromkeys(CAMERAS, shape)
+    blank = [camera for camera, frames in read.images.items() if min(frame.std() for frame in frames) < 10]
+    assert not blank, "a renderer of an earlier episode was in the way"
     assert read.source == (
         "demonstrator, placeholder assets" if drawer.facts["assets"] == PLACEHOLDER else "demonstrator"
     )

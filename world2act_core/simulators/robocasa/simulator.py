@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from world2act_core.embodiment import load_embodiment
-from world2act_core.errors import ContractError, World2ActError
+from world2act_core.errors import World2ActError
 from world2act_core.simulators.rendering import FAST, OffscreenRenderer, RenderSettings
 from world2act_core.simulators.robocasa.assets import DOWNLOAD
 from world2act_core.simulators.robocasa.package import (
@@ -123,12 +123,7 @@ class RoboCasaSimulator:
         Raises:
             ContractError: the action has another shape or is not finite.
         """
-        values = np.array(action, np.float64)  # robosuite's base controller writes into it
-        if values.shape != (self.embodiment.action.size,) or not np.isfinite(values).all():
-            raise ContractError(
-                f"action {values.tolist()} for {self.embodiment.name}: expected {self.embodiment.action.size} "
-                f"finite numbers ({', '.join(self.embodiment.action.names)})"
-            )
+        values = self.embodiment.checked_action(action)  # a copy: robosuite's base controller writes into it
         env = self._env
         # robosuite's own control step without its observables, which nobody reads here: the same states, half the time.
         env.timestep += 1
@@ -188,11 +183,7 @@ class RoboCasaSimulator:
         mujoco.mj_camlight(model, data)
 
     def _image(self, camera: str) -> Array:
-        if camera not in self.embodiment.cameras:
-            raise ContractError(
-                f"{self.embodiment.name} has no camera {camera!r}: it has {', '.join(self.embodiment.cameras)}"
-            )
-        contract = self.embodiment.cameras[camera]
+        contract = self.embodiment.camera(camera)
         if self._renderer is None:  # every episode has its own model
             self._renderer = OffscreenRenderer(*self.mujoco, self._rendering)
         self.frames_rendered += 1
