@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the fresh starts (default 0)")
     parser.add_argument("--jitter-cm", type=float, help="displacement of the objects (default the run's)")
     parser.add_argument("--workers", type=int, default=2, help="simulators at a time (default 2)")
+    parser.add_argument("--remote", action="store_true", help="every simulator in a process of its own")
     check = parser.add_argument_group("without trials")
     check.add_argument("--check", action="store_true", help="only say whether the run's gate.json still vouches for it")
     check.add_argument("--embodiment", default="", help="and for this robot")
@@ -68,7 +69,7 @@ def _gate(args: argparse.Namespace) -> int:
         seed=args.seed,
         jitter_cm=args.jitter_cm,
     )
-    with WorkerPool(args.workers) as pool:
+    with WorkerPool(args.workers, remote=args.remote) as pool:
         gate, signed = run_gate(args.folder, question, pool)
     print()
     print(gate_table(gate))

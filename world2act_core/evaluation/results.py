@@ -142,8 +142,10 @@ def read_with_schema(path: Path, schema: str, again: str) -> dict[str, Any]:
 
 
 def trial_to_json(trial: Trial) -> dict[str, Any]:
-    """JSON values; ``conduct`` only if there is one."""
+    """JSON values; ``conduct`` only if there is one, ``attempts`` only where it marks something."""
     stored = {f.name: getattr(trial, f.name) for f in fields(trial) if f.name != "conduct"}
+    if trial.attempts == 1:
+        del stored["attempts"]
     return stored if trial.conduct is None else {**stored, "conduct": conduct_to_json(trial.conduct)}
 
 
@@ -160,6 +162,8 @@ def trial_from_json(raw: Mapping[str, Any]) -> Trial:
         "steps": (int,),
         "seconds": (int, float),
     }
+    if "attempts" in raw:
+        kinds["attempts"] = (int,)
     for name, kind in kinds.items():
         if not isinstance(raw[name], kind):
             raise TypeError(f"{name} is {raw[name]!r}")

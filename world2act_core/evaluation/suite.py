@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from world2act_core.errors import RunError
+from world2act_core.evaluation import wording
 from world2act_core.evaluation.conduct import SafetyCounters, add_up, latency_figures
 from world2act_core.evaluation.console import result_table
 from world2act_core.evaluation.results import read_with_schema, trial_from_json, trial_to_json
@@ -28,7 +29,7 @@ class SuiteResults:
 
     Attributes:
         policy: ``address``, ``identity`` (hashes of its files) and ``metadata`` (what it says of itself).
-        protocol: controller, rate, settle steps, horizon.
+        protocol: controller, rate, settle steps, horizon, starts; ``assets`` where they can be stand-ins.
         embodiment: ``name`` and ``sha256`` of the contract.
         rendering: what the frames looked like.
         instructions: task → the instruction in words.
@@ -118,8 +119,11 @@ def suite_table(results: SuiteResults) -> str:
     rows.append(_row("all", results.trials))
     lines = _aligned(rows)
     rule = "-" * len(lines[0])
-    heading = f"{results.suite}, official initial states; policy {results.policy['address']}"
-    return "\n".join([heading, rule, lines[0], rule, *lines[1:-1], rule, lines[-1]])
+    starts = results.protocol.get("starts", "official initial states")
+    heading = f"{results.suite}, {starts}; policy {results.policy['address']}"
+    labels = [label] if (label := wording.stand_ins(results.protocol)) else []
+    notes = [note] if (note := wording.tried_again(results.trials)) else []
+    return "\n".join([heading, *labels, rule, lines[0], rule, *lines[1:-1], rule, lines[-1], *notes])
 
 
 def _row(label: str, trials: Sequence[Trial]) -> tuple[str, str, str, str]:
@@ -141,16 +145,29 @@ def pair_suites(other: SuiteResults, this: SuiteResults) -> PairedTrials:
     Raises:
         RunError: the protocols differ, so that the same start is not the same trial; or no start is in common.
     """
+    both = set(other.instructions) & set(this.instructions)
     for name in MUST_AGREE:
-        if getattr(other, name) != getattr(this, name):
+        theirs, ours = getattr(other, name), getattr(this, name)
+        if _of_tasks(theirs, both) != _of_tasks(ours, both):
             raise RunError(
-                f"the evaluations differ in {name} ({getattr(other, name)} against {getattr(this, name)}), so their "
-                f"trials cannot be paired: evaluate both alike"
+                f"the evaluations differ in {name} ({theirs} against {ours}), so their trials cannot be paired: "
+                f"evaluate both alike"
             )
     common = {trial.start_id for trial in other.trials} & {trial.start_id for trial in this.trials}
     if not common:
         raise RunError("the evaluations have no start in common: evaluate both on the same tasks")
     return pair_trials(*([trial for trial in side.trials if trial.start_id in common] for side in (other, this)))
+
+
+def _of_tasks(value: Any, tasks: set[int]) -> Any:
+    """Of a protocol the time limits of these tasks only: the others' have no trial to pair."""
+    if not isinstance(value, Mapping) or "horizon" not in value:
+        return value
+    limits = value["horizon"]
+    return {
+        **value,
+        "horizon": {task: limits.get(str(task)) if isinstance(limits, Mapping) else limits for task in sorted(tasks)},
+    }
 
 
 def against_table(other: SuiteResults, this: SuiteResults) -> str:
@@ -173,7 +190,8 @@ def against_table(other: SuiteResults, this: SuiteResults) -> str:
             rows.append((f"{task} {words}", *sides, str(gained), str(lost)))
     left = len(other.trials) + len(this.trials) - 2 * paired.n
     heading = f"{this.suite}: the same {paired.n} starts"
-    notes = [f"other: {other.policy['address']}", f"new:   {this.policy['address']}"]
+    notes = [label] if (label := wording.stand_ins(this.protocol)) else []
+    notes += [f"other: {other.policy['address']}", f"new:   {this.policy['address']}"]
     notes += [f"{left} trials on starts that only one side has are left out"] * bool(left)
     notes += [
         f"note: {n} differs between the two evaluations" for n in MAY_DIFFER if getattr(other, n) != getattr(this, n)

@@ -26,8 +26,8 @@ Outcome = Literal["both", "only base", "only post-trained", "neither"]
 class Trial:
     """One attempt of one policy from one start.
 
-    A trial that broke (simulator crash, policy server gone) is not a trial: it raises, and is never a failure of
-    the policy.
+    A trial that broke (simulator crash, policy server gone) is not a trial: it is tried once more or raises, and is
+    never a failure of the policy.
 
     Attributes:
         start_id: identity of the start (``simulators.starts.Start.id``).
@@ -36,6 +36,7 @@ class Trial:
         steps: control steps taken (settle steps not counted).
         seconds: wall time of the attempt.
         conduct: safety counters, latency and states, if whoever ran it kept them.
+        attempts: how often it was begun; 2 marks one whose first simulator or worker died.
     """
 
     start_id: str
@@ -44,6 +45,7 @@ class Trial:
     steps: int
     seconds: float
     conduct: Conduct | None = None
+    attempts: int = 1
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A policy on a LIBERO suite by the protocol that papers report: in parallel, resumed after a kill, failures filmed.
+"""A policy on a suite by the protocol that papers report: in parallel, resumed after a kill, failures filmed.
 
 Every trial is one line of a log on disk before it counts. Physics is the same bit for bit whoever runs it, and frames
 are rendered only where the policy looks, so an evaluation costs what its policy and its physics cost.
@@ -6,7 +6,6 @@ are rendered only where the policy looks, so an evaluation costs what its policy
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -31,13 +30,12 @@ from world2act_core.recipes.evaluation import commit
 from world2act_core.recipes.failures import keep_failure
 from world2act_core.runs.stage import versions
 from world2act_core.runtime.safety.counting import count_safety
-from world2act_core.simulators.demonstrators.library import demonstrator
-from world2act_core.simulators.libero import SETTLE_STEPS, LiberoSimulator
-from world2act_core.simulators.libero_package import LiberoTask, load_task, suite_size
+from world2act_core.simulators.opening import open_demonstrator
 from world2act_core.simulators.protocol import Simulator
 from world2act_core.simulators.rendering import FAST, STOCK, choose_backend
 from world2act_core.simulators.rollout import Actor, PolicyActor, rollout
 from world2act_core.simulators.starts import Start
+from world2act_core.simulators.suites import TaskFacts, suite_tasks
 from world2act_core.simulators.workers import WorkerContext, WorkerPool
 from world2act_core.types import Array, Episode
 
@@ -46,7 +44,6 @@ POLICY = "policy"
 DEMONSTRATOR = "demonstrator"
 """In the place of an address: the scripted demonstrator, which reads the simulator's truth. A yardstick, no policy."""
 RENDERING = {"fast": FAST, "stock": STOCK}
-EMBODIMENT = "libero_panda"
 FILMED = "agentview"
 
 
@@ -110,8 +107,9 @@ def evaluate_suite(
     for folder, wanted in (("videos", plan.videos), ("failures", plan.keep), ("", True)):
         if wanted:
             (out / folder).mkdir(parents=True, exist_ok=True)
+    used = {**versions(), **next(iter(tasks.values())).versions}
     trials: list[Trial] = []
-    with TrialLog(out / "trials.jsonl", {**facts, "versions": versions()}) as log:
+    with TrialLog(out / "trials.jsonl", {**facts, "versions": used}) as log:
         jobs = [_job(plan, Start.parse(request.start_id), out) for request in log.missing((POLICY,), starts)]
         running = (finished.result for finished in pool.run(try_once, jobs, description=plan.suite))
         with closing(running):
@@ -128,7 +126,7 @@ def evaluate_suite(
         **{name: facts[name] for name in ("protocol", "embodiment", "rendering")},
         instructions={task: found.instruction for task, found in tasks.items() if task in counted},
         trials=tuple(trials),
-        versions=versions(),
+        versions=used,
         commit=commit(),
         deadline_ms=1000 * embodiment.chunk_length / embodiment.control_rate_hz,
     )
@@ -143,7 +141,7 @@ class Prepared:
         metadata: what the policy says of itself.
     """
 
-    tasks: dict[int, LiberoTask]
+    tasks: dict[int, TaskFacts]
     embodiment: Embodiment
     facts: dict[str, Any]
     metadata: dict[str, Any]
@@ -155,11 +153,12 @@ def prepare(plan: Plan) -> Prepared:
     Raises:
         World2ActError: no such suite, task or policy, or more episodes than official states.
     """
-    tasks, embodiment = planned_tasks(plan), load_embodiment(EMBODIMENT)
+    tasks = planned_tasks(plan)
+    embodiment = load_embodiment(next(iter(tasks.values())).embodiment)
     return Prepared(tasks, embodiment, provenance(plan, embodiment), described(plan.policy, embodiment))
 
 
-def planned_tasks(plan: Plan) -> dict[int, LiberoTask]:
+def planned_tasks(plan: Plan) -> dict[int, TaskFacts]:
     """The tasks of a plan.
 
     Raises:
@@ -169,11 +168,11 @@ def planned_tasks(plan: Plan) -> dict[int, LiberoTask]:
         raise World2ActError(f"rendering is {plan.rendering!r}, expected one of {', '.join(RENDERING)}")
     if plan.episodes < 1:
         raise World2ActError(f"{plan.episodes} episodes a task evaluate nothing: name 1 or more")
-    tasks = {task: load_task(plan.suite, task) for task in plan.tasks or range(suite_size(plan.suite))}
+    tasks = suite_tasks(plan.suite, plan.tasks)
     for number, task in tasks.items():
-        if plan.episodes > len(task.initial_states):
+        if task.starts is not None and plan.episodes > task.starts:
             raise World2ActError(
-                f"{plan.suite}/{number} has {len(task.initial_states)} official initial states, and no state is tried "
+                f"{plan.suite}/{number} has {task.starts} official initial states, and no state is tried "
                 f"twice: --episodes {plan.episodes} is too many"
             )
     return tasks
@@ -186,7 +185,8 @@ def described(policy: str, embodiment: Embodiment) -> dict[str, Any]:
     opened = open_policy(policy, embodiment)
     unknown = [camera for camera in opened.cameras if camera not in embodiment.cameras]
     if unknown:
-        raise World2ActError(f"{policy} wants camera {unknown[0]!r}: LIBERO has {', '.join(embodiment.cameras)}")
+        known = ", ".join(embodiment.cameras)
+        raise World2ActError(f"{policy} wants camera {unknown[0]!r}: {embodiment.name} has {known}")
     said = dict(getattr(opened, "metadata", {}))
     getattr(opened, "close", lambda: None)()
     return said
@@ -195,23 +195,28 @@ def described(policy: str, embodiment: Embodiment) -> dict[str, Any]:
 def provenance(plan: Plan, embodiment: Embodiment) -> dict[str, Any]:
     """What an outcome depends on, besides versions; JSON values."""
     settings = RENDERING[plan.rendering]
-    contract = hashlib.sha256(repr(replace(embodiment, file="")).encode()).hexdigest()
+    tasks = suite_tasks(plan.suite, plan.tasks)
+    horizons = {str(number): task.horizon for number, task in tasks.items()}
+    alike = len(set(horizons.values())) == 1
     return {
         "policy": {"address": plan.policy, "identity": policy_identity(plan.policy)},
         "protocol": {
-            "controller": "OSC_POSE",
+            **next(iter(tasks.values())).protocol,
             "control_rate_hz": embodiment.control_rate_hz,
-            "settle_steps": SETTLE_STEPS,
-            "horizon": load_task(plan.suite, 0).horizon,
-            "starts": "official initial states",
+            "horizon": next(iter(horizons.values())) if alike else horizons,
         },
-        "embodiment": {"name": embodiment.name, "sha256": contract},
+        "embodiment": {"name": embodiment.name, "sha256": embodiment.sha256},
         "rendering": {
-            "image_size": plan.image_size or embodiment.cameras[FILMED].width,
+            "image_size": plan.image_size or embodiment.cameras[film_camera(embodiment)].width,
             **asdict(settings),
             "backend": choose_backend() if "MUJOCO_GL" not in os.environ else os.environ["MUJOCO_GL"],
         },
     }
+
+
+def film_camera(embodiment: Embodiment) -> str:
+    """The camera through which a failure is filmed."""
+    return FILMED if FILMED in embodiment.cameras else next(iter(embodiment.cameras))
 
 
 def _job(plan: Plan, start: Start, out: Path) -> SuiteTrial:
@@ -233,15 +238,14 @@ def try_once(job: SuiteTrial, context: WorkerContext) -> Trial:
         record_images=bool(cameras and (job.video or job.kept)),  # what the policy has seen costs nothing more
     )  # fmt: skip
     seconds = time.monotonic() - began
-    trial = Trial(
-        start.id, POLICY, bool(episode.success), episode.steps, seconds, _conduct(episode, simulator, watched)
-    )
+    conduct = _conduct(episode, simulator, watched)
+    trial = Trial(start.id, POLICY, bool(episode.success), episode.steps, seconds, conduct, context.attempt)
     if not episode.success and (job.video or job.kept):
         _leave(job, trial, episode, simulator, context)
     return trial
 
 
-def _leave(job: SuiteTrial, trial: Trial, episode: Episode, simulator: LiberoSimulator, context: WorkerContext) -> None:
+def _leave(job: SuiteTrial, trial: Trial, episode: Episode, simulator: Simulator, context: WorkerContext) -> None:
     """Write what is left of a failure, before its trial counts."""
     reached = whole_state(simulator)  # filming may move the arm
     seen = with_frames(episode, simulator, job.start)
@@ -254,18 +258,16 @@ def _leave(job: SuiteTrial, trial: Trial, episode: Episode, simulator: LiberoSim
         keep_failure(Path(job.kept), seen, simulator.embodiment, trial, film, reached, job.policy, identity, look)
 
 
-def suite_actor(
-    job: SuiteTrial, simulator: LiberoSimulator, context: WorkerContext
-) -> tuple[Actor, WatchedPolicy | None]:
+def suite_actor(job: SuiteTrial, simulator: Simulator, context: WorkerContext) -> tuple[Actor, WatchedPolicy | None]:
     """Who acts, and the policy in it that is watched; None of the demonstrator, which is no policy."""
     if job.policy == DEMONSTRATOR:
-        return demonstrator(job.start.suite, job.start.task), None
+        return open_demonstrator(simulator), None
     policy: Policy = context.once(job.policy, lambda: open_policy(job.policy, simulator.embodiment))
     watched = WatchedPolicy(policy)
     return PolicyActor(watched), watched
 
 
-def _conduct(episode: Episode, simulator: LiberoSimulator, watched: WatchedPolicy | None) -> Conduct:
+def _conduct(episode: Episode, simulator: Simulator, watched: WatchedPolicy | None) -> Conduct:
     embodiment = simulator.embodiment
     commands = watched.commands(episode.steps, embodiment.chunk_length) if watched else None
     latency = tuple(round(1000 * seconds, 3) for seconds in watched.seconds[1:]) if watched else ()
@@ -278,13 +280,15 @@ def whole_state(simulator: Simulator) -> Array | None:
     return None if tell is None else tell()
 
 
-def with_frames(episode: Episode, simulator: LiberoSimulator, start: Start) -> Episode:
+def with_frames(episode: Episode, simulator: Simulator, start: Start) -> Episode:
     """The episode with frames at its chunk boundaries; of a policy that is blind, by its actions once more with a
     camera on."""
     if episode.images:
         return episode
     steps = np.arange(0, episode.steps + 1, simulator.embodiment.chunk_length)
-    return replace(episode, images={FILMED: replayed(episode, simulator, start)}, frame_steps=steps)
+    return replace(
+        episode, images={film_camera(simulator.embodiment): replayed(episode, simulator, start)}, frame_steps=steps
+    )
 
 
 def filmed(episode: Episode, embodiment: Embodiment) -> bytes:
@@ -304,14 +308,15 @@ def write_whole(file: Path, content: bytes) -> None:
     temporary.replace(file)
 
 
-def replayed(episode: Episode, simulator: LiberoSimulator, start: Start) -> Array:
+def replayed(episode: Episode, simulator: Simulator, start: Start) -> Array:
     """Frames ``(K, H, W, 3)`` of an episode that recorded none: the same actions from the same start are the same
     motion to the bit."""
     assert episode.actions is not None
+    camera = film_camera(simulator.embodiment)
     simulator.reset(start)
     frames = []
     for step, action in enumerate(episode.actions):
         if step % simulator.embodiment.chunk_length == 0:
-            frames.append(simulator.observe((FILMED,)).images[FILMED])
+            frames.append(simulator.observe((camera,)).images[camera])
         simulator.step(action)
-    return np.stack([*frames, simulator.observe((FILMED,)).images[FILMED]])
+    return np.stack([*frames, simulator.observe((camera,)).images[camera]])

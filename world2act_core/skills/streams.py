@@ -26,6 +26,7 @@ def streams_of(episode: Episode, embodiment: Embodiment) -> Streams:
     fingers = _stream(episode, embodiment, FINGERS, "m", None)
     position = _stream(episode, embodiment, POSITION, "m", 3)
     orientation = _stream(episode, embodiment, ORIENTATION, "quaternion_xyzw", 4)
+    reach = position if BASE_POSITION in embodiment.state else None
     if BASE_POSITION in embodiment.state:
         base = _stream(episode, embodiment, BASE_ORIENTATION, "quaternion_xyzw", 4)
         position = _stream(episode, embodiment, BASE_POSITION, "m", 3) + rotate(base, position)
@@ -42,6 +43,7 @@ def streams_of(episode: Episode, embodiment: Embodiment) -> Streams:
         step_s=embodiment.step_s,
         commands=commands,
         gripper_command=told_to_close,
+        reach=reach,
     )
 
 
