@@ -129,7 +129,9 @@ def run_trials(pool: WorkerPool, attempts: Iterable[Attempt], label: str | None)
     """Trials of an evaluation, as they finish; ``label`` None shows no progress bar."""
     for finished in pool.run(attempt, list(attempts), description=label):
         result = finished.result
-        yield Trial(result.start_id, result.source, result.success, result.steps, result.seconds, finished.attempts)
+        yield Trial(
+            result.start_id, result.source, result.success, result.steps, result.seconds, attempts=finished.attempts
+        )
 
 
 def read_collection(
