@@ -104,7 +104,7 @@ def main() -> None:
             bag = Path(folder) / f"{number}"
             noise = NOISE * (number % 2)
             one(ours, attempt, Attempt(start, "demonstrator", bag=str(bag), cameras=tuple(CAMERAS), noise=noise))
-            jobs.append(SuiteTrial(start, f"replay:{bag}", SIZE))
+            jobs.append(SuiteTrial(start, f"replay:{bag}", image_size=SIZE))
         sides = {
             "loop: LIBERO's environment, 2 cameras every step": (loop, stock_trial, "loop"),
             "world2act eval, 2 cameras every chunk": (ours, our_trial, "fast"),

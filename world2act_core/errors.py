@@ -23,6 +23,13 @@ class PolicyServerError(World2ActError):
     """A policy server is absent, slow, refuses us or answers nonsense; the next request tries anew."""
 
 
+class SimulatorLost(World2ActError):
+    """A simulator in a process of its own crashed, hung or answered nonsense: the episode under way is void.
+
+    Neither a success nor a failure of whoever acted. The next reset begins with a new process.
+    """
+
+
 class RunError(World2ActError):
     """A run folder does not fit what was asked of it."""
 

@@ -108,7 +108,29 @@ def test_two_opencv_packages_are_broken(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_robocasa_environment_that_lacks_robocasa_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD2ACT_ROBOCASA_PYTHON", sys.executable)
-    assert checks.robocasa().status == "broken"
+    finding = checks.robocasa()
+    assert (finding.status, finding.mend) == ("broken", "scripts/setup --robocasa")
+
+
+def test_no_robocasa_environment_has_a_way_to_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WORLD2ACT_ROBOCASA_PYTHON", str(tmp_path / "python"))
+    finding = checks.robocasa()
+    assert (finding.status, finding.mend) == ("missing", "scripts/setup --robocasa")
+    assert "no interpreter" in finding.detail or "where no" in finding.detail
+
+
+def test_robocasa_tells_what_its_kitchens_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if not (checks.ROOT / ".venv-robocasa" / "bin" / "python").exists():
+        pytest.skip("no .venv-robocasa: make setup-robocasa")
+    monkeypatch.delenv("WORLD2ACT_ROBOCASA_PYTHON", raising=False)
+    monkeypatch.setenv("ROBOCASA_ASSETS_PATH", str(tmp_path))
+    finding = checks.robocasa()
+    assert finding.status == "missing" and "robosuite 1.5" in finding.detail
+    assert finding.mend.endswith("robocasa.scripts.download_kitchen_assets --type all")
+    (tmp_path / "fixtures").mkdir()
+    (tmp_path / "fixtures" / "box.obj").write_text("v 0 0 0\n" * 8)
+    finding = checks.robocasa()
+    assert finding.status == "ok" and "placeholder kitchens" in finding.detail
 
 
 def test_a_probe_that_hangs_is_ended() -> None:

@@ -118,3 +118,25 @@ def test_what_may_change_an_outcome_unmeant_is_said() -> None:
     table = against_table(other, results("01"))
     assert "note: rendering differs" in table and "note: versions differs" in table
     assert "differs" not in against_table(results("01"), results("01"))
+
+
+def test_what_was_simulated_with_stand_ins_says_so_wherever_it_is_shown(tmp_path: Path) -> None:
+    own = replace(results("101"), protocol={"starts": "seeds", "assets": "robocasa"})
+    stand_ins = replace(own, protocol={"starts": "seeds", "assets": "placeholder"})
+    label = "assets: placeholder (stand-ins for the benchmark's own: no result about the benchmark)"
+    assert suite_table(stand_ins).splitlines()[:2] == ["libero_goal, seeds; policy compact:a.pt", label]
+    assert against_table(stand_ins, stand_ins).startswith(label)
+    assert "assets" not in suite_table(own) + against_table(own, own)
+    write_suite(tmp_path / "evaluation.json", stand_ins)
+    assert json.loads((tmp_path / "evaluation.json").read_text())["protocol"]["assets"] == "placeholder"
+    with pytest.raises(RunError, match="differ in protocol"):
+        pair_suites(own, stand_ins)
+
+
+def test_time_limits_of_tasks_that_only_one_side_tried_do_not_keep_the_others_apart() -> None:
+    """RoboCasa has a limit a task."""
+    one = replace(results("101"), protocol={"horizon": 450})
+    both = replace(results("111", "01"), protocol={"horizon": {"0": 450, "8": 300}})
+    assert pair_suites(one, both).n == 3
+    with pytest.raises(RunError, match="differ in protocol"):
+        pair_suites(one, replace(both, protocol={"horizon": {"0": 300, "8": 300}}))

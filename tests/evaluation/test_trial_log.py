@@ -201,3 +201,14 @@ def test_a_process_killed_for_good_leaves_its_finished_trials_and_no_lock(tmp_pa
     runner = Runner()
     assert run(log, runner) == run(tmp_path / "uninterrupted.jsonl", Runner())
     assert len(runner.ran) <= 6
+
+
+def test_a_trial_that_was_begun_twice_keeps_its_mark_and_others_have_none(tmp_path: Path) -> None:
+    log = tmp_path / "trials.jsonl"
+    trials = [Trial(STARTS[0], "base", False, 300, 2.0, attempts=2), Trial(STARTS[1], "base", False, 300, 2.0)]
+    with TrialLog(log, IDENTITY) as kept:
+        for trial in trials:
+            kept.append(trial)
+    assert ["attempts" in line for line in log.read_text().splitlines()] == [False, True, False]
+    with TrialLog(log, IDENTITY) as kept:
+        assert list(kept.trials.values()) == trials

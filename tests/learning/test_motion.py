@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -13,18 +14,19 @@ from world2act_core.alignment.adapters import AdapterConfig, Alignment, load_ali
 from world2act_core.alignment.motion import GRID, Motion
 from world2act_core.alignment.train import SeenChunks
 from world2act_core.errors import World2ActError
+from world2act_core.networks.blocks import Standardise
 from world2act_core.networks.codec import PatchCodec
 from world2act_core.world_model.chunk_latents import InMemoryLatents
 
 SIZE, PATCH = 64, 8
 
 
-def textured(dx: float, dy: float, seed: int = 0) -> np.ndarray:
+def textured(dx: float, dy: float, seed: int = 0) -> Any:
     """A smooth random texture ``(64, 128, 3)``, two views, whose left view is moved by so many pixels."""
     noise = np.random.default_rng(seed).uniform(0, 255, (2, SIZE + 32, SIZE + 32, 3)).astype(np.float32)
-    smooth = [cv2.GaussianBlur(view, None, 2.0) for view in noise]
+    smooth = [cv2.GaussianBlur(view, (0, 0), 2.0) for view in noise]
     smooth = [(view - view.mean()) * 4 + 128 for view in smooth]
-    moved = cv2.warpAffine(smooth[0], np.float32([[1, 0, dx], [0, 1, dy]]), (SIZE + 32, SIZE + 32))
+    moved = cv2.warpAffine(smooth[0], np.array([[1, 0, dx], [0, 1, dy]], np.float32), (SIZE + 32, SIZE + 32))
     views = [view[16 : 16 + SIZE, 16 : 16 + SIZE] for view in (moved, smooth[1])]
     return np.concatenate(views, 1).clip(0, 255).astype(np.uint8)
 
@@ -74,5 +76,5 @@ def test_each_chunk_is_seen_once_and_as_it_would_be_seen_alone(codec: PatchCodec
     rows = np.array([2, 0, 2])
     assert torch.equal(seen(rows)[0], made.video.see(*held.pair(rows))[0])
     seen.fit()
-    still = made.video.net[0].std.min()
+    still = cast(Standardise, made.video.net[0]).std.min()
     assert still >= 0.03, "what hardly moves must not be made large"

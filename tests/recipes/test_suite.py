@@ -24,7 +24,8 @@ from world2act_core.evaluation.suite import pair_suites, read_suite
 from world2act_core.evaluation.trials import Trial
 from world2act_core.policies.compact import CompactConfig, new_network, save_compact
 from world2act_core.policies.identity import policy_identity
-from world2act_core.recipes.suite import DEMONSTRATOR, Plan, SuiteTrial, evaluate_suite, frame_size, replayed
+from world2act_core.recipes.filming import replayed
+from world2act_core.recipes.suite import DEMONSTRATOR, Plan, SuiteTrial, evaluate_suite, frame_size
 from world2act_core.simulators.demonstrators.library import demonstrator
 from world2act_core.simulators.libero import LiberoSimulator
 from world2act_core.simulators.rollout import Moment, rollout

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 from rclpy.action import ActionClient
 from sensor_msgs.msg import JointState
 
+from tests.processes import servers_of
 from tests.ros.support import running
 from world2act.node import EVENT, RECORD
 from world2act_core.embodiment import Embodiment
@@ -115,3 +119,35 @@ def test_by_the_wall_clock_it_refuses_a_foreign_start_and_runs_its_own(probe: An
         assert abs(tracked[0].header.stamp.sec - time.time()) < 60
         sent.result().cancel_goal_async()
         probe.wait(lambda: [e for e in probe.heard["left/episode_event"] if e.event == EpisodeEvent.END], 10, "END")
+
+
+@pytest.mark.slow
+def test_a_killed_simulator_ends_the_episode_with_that_reason_and_the_next_one_runs(
+    probe: Any, domain: int, offline: Path
+) -> None:
+    probe.listen(ActionChunk, "action_chunk", RECORD)
+    probe.listen(EpisodeEvent, "episode_event", EVENT)
+    client = ActionClient(probe.node, RunTask, "run_task")
+    arguments = {"policy": f"replay:{offline}", "cameras": "agentview,wrist", "remote": "true"}
+    with running(describe("sim_arm").build(arguments), domain) as (processes, _):
+        arm = next(entry for entry in processes.running if entry.node.name == "sim_arm")
+        probe.wait_ready("skill_prompter", 120)
+
+        def run(name: str, meanwhile: Callable[[], None]) -> Any:
+            sent = client.send_goal_async(RunTask.Goal(start_id=START, episode_id=name, source="test"))
+            probe.wait(sent.done, 30, f"{name} is accepted")
+            meanwhile()
+            result = sent.result().get_result_async()
+            probe.wait(result.done, 150, f"{name} is over")
+            return result.result().result
+
+        def kill() -> None:
+            probe.wait(lambda: probe.heard["action_chunk"], 60, "the episode runs")
+            (server,) = servers_of(arm.process.pid)
+            os.kill(server, signal.SIGKILL)
+
+        lost = run("lost", kill)
+        assert lost.outcome == RunTask.Result.FAULT and "signal SIGKILL) died at" in lost.reason
+        ended = [e for e in probe.heard["episode_event"] if (e.episode_id, e.event) == ("lost", EpisodeEvent.END)]
+        assert [e.outcome for e in ended] == [EpisodeEvent.OUTCOME_UNKNOWN]
+        assert run("again", lambda: None).outcome == RunTask.Result.SUCCEEDED

@@ -144,7 +144,7 @@ CHANGES = {
     "namespace": "left", "policy": "replay:other", "record": "bags/x", "autostart": "false", "robot": "franka_fr3",
     "task": "libero_goal/3", "cameras": "agentview", "realtime": "true", "starts": "libero_goal/8/i1", "source": "base",
     "time_limit_s": "5", "use_sim_time": "true", "dry_run": "true", "supervisor": "false",
-    "skills": "split", "skill_limit_s": "9",
+    "skills": "split", "skill_limit_s": "9", "remote": "true", "patience_s": "7",
 }  # fmt: skip
 REAL = {
     **CHANGES, "robot": "ur", "embodiment": "ur5e", "robot_ip": "10.0.0.2", "cameras": "agentview=usb:0",

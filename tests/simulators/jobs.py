@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from world2act_core.errors import World2ActError
+from world2act_core.simulators.libero import LiberoSimulator
 from world2act_core.simulators.starts import Start
 from world2act_core.simulators.workers import WorkerContext, WorkerPool
 from world2act_core.types import Array
@@ -61,6 +62,7 @@ def simulate(job: tuple[Start, Array], context: WorkerContext) -> tuple[Array, i
     """The states reached from a start, and which simulator object did it."""
     start, actions = job
     simulator = context.simulator(start.suite, start.task)
+    assert isinstance(simulator, LiberoSimulator)
     simulator.reset(start)
     states = []
     for action in actions:

@@ -31,7 +31,9 @@ def demonstrate(simulator: LiberoSimulator, start: Start, noise: float = 0.0, ex
 
 def demonstrate_elsewhere(start: Start, context: WorkerContext) -> Episode:
     """In a worker, because this process has its simulator already."""
-    return demonstrate(context.simulator(start.suite, start.task), start, extra_chunks=4)
+    simulator = context.simulator(start.suite, start.task)
+    assert isinstance(simulator, LiberoSimulator)
+    return demonstrate(simulator, start, extra_chunks=4)
 
 
 @pytest.mark.parametrize("jitter_cm", [0.0, 3.0])

@@ -21,7 +21,7 @@ START = Start("libero_goal", 8, 0)
 class CountingSimulator:
     """Solved after ``solved_at`` steps, for that one step only; images say at which step they were rendered."""
 
-    task = "count to ten"
+    suite, task_index, task = "libero_goal", 8, "count to ten"
 
     def __init__(self, solved_at: int = 10**6, horizon: int = 20) -> None:
         self.embodiment = load_embodiment("libero_panda")

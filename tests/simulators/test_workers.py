@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.processes import all_gone
 from tests.simulators import jobs
 from world2act_core.errors import World2ActError
 from world2act_core.simulators.libero import LiberoSimulator
@@ -60,7 +61,7 @@ def test_a_killed_worker_is_replaced_and_its_job_done_again(
 
 def test_a_job_that_kills_its_worker_twice_is_named_after_all_others_are_done(pool: WorkerPool) -> None:
     done = []
-    with pytest.raises(World2ActError, match=r"1 job\(s\) killed their worker 2 times, the first 3"):
+    with pytest.raises(World2ActError, match=r"1 job\(s\) lost their worker or simulator 2 times, the first 3"):
         for one in pool.run(jobs.kill_itself_on_three, range(8)):
             done.append(one.job)
     assert sorted(done) == [0, 1, 2, 4, 5, 6, 7]
@@ -135,23 +136,6 @@ def await_workers(folder: Path) -> list[int]:
         assert time.monotonic() < deadline, "the workers did not start"
         time.sleep(0.05)
     return [int(name) for name in names]
-
-
-def all_gone(pids: list[int], within_s: float) -> bool:
-    deadline = time.monotonic() + within_s
-    while any(running(pid) for pid in pids):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def running(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    try:
-        return stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def test_workers_do_not_outlive_a_killed_parent(sleeping: tuple[subprocess.Popen[str], list[int]]) -> None:

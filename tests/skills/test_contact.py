@@ -226,6 +226,17 @@ def test_a_hand_that_stands_still_does_nothing() -> None:
     assert segment(tape.streams()).events == ()
 
 
+def test_a_hand_that_is_carried_about_by_its_base_does_nothing() -> None:
+    """As a drive of RoboCasa: the hand travels metres in the room and keeps still on its robot."""
+    tape = Tape()
+    tape.move(2.0, 0.5, 0)
+    driven = tape.streams()
+    still = replace(driven, reach=np.full_like(driven.position, 0.2))
+    assert kinds(segment(driven)) == [CONTACT]
+    assert segment(still).events == ()
+    assert kinds(segment(replace(driven, reach=driven.position))) == [CONTACT]
+
+
 @pytest.mark.parametrize("count", [0, 1])
 @either
 def test_recordings_of_no_step_and_of_one_have_no_events(count: int, seen: See) -> None:

@@ -74,6 +74,8 @@ def test_a_hand_on_a_base_that_moves_is_seen_from_the_world() -> None:
     streams = streams_of(given, omron)
     np.testing.assert_allclose(streams.position[0], [10, 1, 0.5], atol=1e-6)
     np.testing.assert_allclose(streams.orientation[0], [0, 0, 1, 0], atol=1e-6)
+    assert streams.reach is not None
+    np.testing.assert_allclose(streams.reach[0], [1, 0, 0.5], atol=1e-6)
 
 
 def test_a_missing_stream_is_named(panda: Embodiment) -> None:

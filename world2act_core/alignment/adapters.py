@@ -16,8 +16,8 @@ from world2act_core.networks.blocks import Dropout, SpatialSoftmax, Standardise,
 from world2act_core.networks.codec import PatchCodec
 
 POOLINGS = ("average", "spatial", "patches", "flow")
-"""What becomes of the feature maps: the paper's global average; ours, a few spatial tokens; ours, every patch's own. Or,
-ours, no maps: how far things moved on the decoded pictures."""
+"""What becomes of the feature maps: the paper's global average; ours, a few spatial tokens; ours, every patch's own.
+Or, ours, no maps: how far things moved on the decoded pictures."""
 
 
 @dataclass(frozen=True)

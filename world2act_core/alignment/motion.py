@@ -35,9 +35,12 @@ class Motion(nn.Module):
 
     @torch.no_grad()
     def forward(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-        search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         pairs = zip(self._views(before), self._views(after), strict=True)
-        flow = [[self._cells(search.calc(*both, None)) for both in zip(*pair, strict=True)] for pair in pairs]
+        flow = [
+            [self._cells(search.calc(one, other, None)) for one, other in zip(*pair, strict=True)]  # type: ignore[call-overload]
+            for pair in pairs
+        ]
         found = np.array(flow, np.float32).transpose(0, 1, 4, 2, 3)  # (B, V, 2, GRID, GRID)
         return torch.from_numpy(found).flatten(1, 2)
 

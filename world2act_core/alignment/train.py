@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from world2act_core.alignment.losses import DIRECTIONS, MATCHINGS, info_nce, seq
 from world2act_core.alignment.sampling import SequenceSampler
 from world2act_core.episodes.chunks import ChunkTable
 from world2act_core.errors import World2ActError
+from world2act_core.networks.blocks import Standardise
 from world2act_core.networks.codec import PatchCodec
 from world2act_core.runs import Checkpointed, fit
 from world2act_core.types import Array
@@ -144,7 +146,7 @@ class SeenChunks:
     def fit(self) -> None:
         """Give the adapter the scale of what it sees, where it wants one."""
         if self._flow is not None:
-            self._adapter.net[0].fit(self._flow[torch.from_numpy(self._rows)], floor=FLOW_FLOOR)
+            cast(Standardise, self._adapter.net[0]).fit(self._flow[torch.from_numpy(self._rows)], floor=FLOW_FLOOR)
 
 
 def masked_mse(predicted: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,8 @@
-"""Evaluate any policy in LIBERO by the protocol that papers report.
+"""Evaluate any policy in LIBERO or RoboCasa by the protocol that papers report.
 
-OSC_POSE at 20 Hz, the official initial states of each task (each tried once), 10 settle steps, the published horizons;
-also LIBERO-PRO's perturbed suites, e.g. libero_goal_swap. Trials run in parallel; each is on disk before it counts, so
+LIBERO: OSC_POSE at 20 Hz, the official initial states of each task (each tried once), 10 settle steps, the published
+horizons; also LIBERO-PRO's perturbed suites, e.g. libero_goal_swap. RoboCasa: seeds from 0, its own time limits and
+success checks (docs/robocasa.md). Trials run in parallel; each is on disk before it counts, so
 a killed evaluation goes on when it is started again. Writes OUT/evaluation.json (every start with its outcome,
 versions, policy, renderer), OUT/trials.jsonl and a video of each failure. --against compares with another
 evaluation.json, start by start, by the exact McNemar test.
@@ -18,7 +19,8 @@ EXAMPLES = """\
   world2act eval --policy onnx:exports/demo --suite libero_goal --tasks 0,8 --episodes 20 --workers 4 --out eval/onnx
   world2act eval --policy compact:policy.pt --suite libero_goal_swap --out eval/swap
   world2act eval --policy "openpi://127.0.0.1:8000" --suite libero_10 --replan 5 --rendering stock --out eval/pi05
-  world2act eval --policy demonstrator --suite libero_object --episodes 5 --out eval/yardstick"""
+  world2act eval --policy demonstrator --suite libero_object --episodes 5 --out eval/yardstick
+  world2act eval --policy demonstrator --suite robocasa_atomic --tasks 13 --episodes 5 --out eval/drawer"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy", metavar="ADDRESS", required=True,
         help="any policy's address; or 'demonstrator', the script that knows the simulator's truth, as a yardstick",
     )  # fmt: skip
-    parser.add_argument("--suite", required=True, help="e.g. libero_spatial, libero_object, libero_goal, libero_10")
+    parser.add_argument("--suite", required=True, help="e.g. libero_goal, libero_10, robocasa_atomic")
     parser.add_argument("--tasks", type=_numbers, default=(), metavar="N,N", help="of the suite, from 0 (default all)")
     parser.add_argument("--episodes", type=int, default=50, metavar="N", help="a task (default 50, all states)")
     parser.add_argument(
@@ -48,7 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rendering", choices=("fast", "stock"), default="fast",
         help="stock: shadows and anti-aliasing as LIBERO's own, for published checkpoints (default fast)",
     )  # fmt: skip
+    parser.add_argument(
+        "--remote", action="store_true",
+        help="every simulator in a process of its own, also one that could live in its worker; a crash costs one try",
+    )  # fmt: skip
     parser.add_argument("--no-videos", action="store_true", help="film no failures")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep video, bag and start of each failure for world2act replay-trial"
+    )
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -74,15 +83,17 @@ def run(args: argparse.Namespace) -> int:
         image_size=args.image_size,
         rendering=args.rendering,
         videos=not args.no_videos,
+        keep=args.keep,
     )
-    with WorkerPool(args.workers) as pool:
+    with WorkerPool(args.workers, remote=args.remote) as pool:
         results = evaluate_suite(plan, args.out, pool)
     write_suite(args.out / "evaluation.json", results)
     print()
     print(suite_table(results))
     failures = sum(not trial.success for trial in results.trials)
-    filmed = f"; {failures} failures, filmed in {args.out / 'videos'}" if failures and plan.videos else ""
-    print(f"results: {args.out / 'evaluation.json'}{filmed}")
+    places = [*(["videos"] if plan.videos else []), *(["failures"] if plan.keep else [])]
+    kept = f"; {failures} failures, see {' and '.join(str(args.out / place) for place in places)}"
+    print(f"results: {args.out / 'evaluation.json'}{kept if failures and places else ''}")
     if other is not None:
         print()
         print(against_table(other, results))

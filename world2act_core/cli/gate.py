@@ -5,6 +5,9 @@ sequential paired test has decided. With --non-inferior MARGIN it is enough that
 of success rate. Writes RUN/gate.json, signed with the key in WORLD2ACT_GATE_KEY if that is set, which the launch of a
 real arm demands. A gate that was killed goes on when it is started again; one with more --starts goes on too.
 
+With --policy instead of RUN any policy is compared with a stored evaluation on the same starts, and its safety
+counters, latency and, with --ros, the way through the ROS 2 graph are checked too: the same as pytest sim_tests.
+
 Exit code 0 if it is passed, 1 if it is not shown or the policy is worse, 2 if the command or the run is at fault.
 """
 
@@ -14,16 +17,20 @@ import argparse
 import sys
 from pathlib import Path
 
+from world2act_core.cli._gate_policy import add_policy_arguments, gate_policy
+from world2act_core.errors import World2ActError
+
 EXAMPLES = """\
   world2act gate runs/demo
   world2act gate runs/demo --starts 120
   world2act gate runs/demo --non-inferior 5
   world2act gate runs/demo --jitter-cm 6 --seed 1
-  world2act gate runs/demo --check --embodiment libero_panda --max-age-days 30"""
+  world2act gate runs/demo --check --embodiment libero_panda --max-age-days 30
+  world2act gate --policy onnx:exports/demo --suite libero_goal --tasks 8 --against eval/base --ros"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", metavar="RUN", type=Path, help="run folder")
+    parser.add_argument("folder", metavar="RUN", type=Path, nargs="?", help="run folder")
     parser.add_argument(
         "--non-inferior", metavar="MARGIN", type=float, default=0.0,
         help="ask only that it is not worse by MARGIN points of success rate or more, e.g. 5",
@@ -33,13 +40,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the fresh starts (default 0)")
     parser.add_argument("--jitter-cm", type=float, help="displacement of the objects (default the run's)")
     parser.add_argument("--workers", type=int, default=2, help="simulators at a time (default 2)")
+    parser.add_argument("--remote", action="store_true", help="every simulator in a process of its own")
     check = parser.add_argument_group("without trials")
     check.add_argument("--check", action="store_true", help="only say whether the run's gate.json still vouches for it")
     check.add_argument("--embodiment", default="", help="and for this robot")
     check.add_argument("--max-age-days", type=float, metavar="DAYS", help="and is not older")
+    add_policy_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.policy:
+        return gate_policy(args)
+    if args.folder is None:
+        raise World2ActError("name a run folder, or any policy: --policy ADDRESS --suite NAME --against JSON")
     return _check(args) if args.check else _gate(args)
 
 
@@ -56,7 +69,7 @@ def _gate(args: argparse.Namespace) -> int:
         seed=args.seed,
         jitter_cm=args.jitter_cm,
     )
-    with WorkerPool(args.workers) as pool:
+    with WorkerPool(args.workers, remote=args.remote) as pool:
         gate, signed = run_gate(args.folder, question, pool)
     print()
     print(gate_table(gate))

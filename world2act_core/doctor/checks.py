@@ -14,10 +14,15 @@ from pathlib import Path
 
 from world2act_core.doctor.probe import NotInstalledError, ProbeError, probe
 from world2act_core.doctor.types import Check, Finding
+from world2act_core.errors import MissingExtraError
 from world2act_core.runtime.graphs import dds_environment
+from world2act_core.simulators.opening import family_of
+from world2act_core.simulators.protocol import PLACEHOLDER
+from world2act_core.simulators.robocasa.assets import DOWNLOAD
 
 ROOT = Path(__file__).resolve().parents[2]
 SETUP = "make setup"
+ROBOCASA_SETUP = "scripts/setup --robocasa"
 DISK_GB = 3.0  # what a run of the demo and its bags may take, with room to spare
 SHARED_MEMORY_MB = 192  # three 64 MB segments of the Fast DDS profile: simulator, policy, recorder
 
@@ -156,19 +161,30 @@ os._exit(0)  # EGL may crash while Python shuts down"""
 
 def robocasa() -> Finding:
     """RoboCasa lives in an environment of its own: it wants another robosuite and another MuJoCo than LIBERO."""
-    mend = "scripts/setup --robocasa"
-    interpreter = Path(os.environ.get("WORLD2ACT_ROBOCASA_PYTHON", ROOT / ".venv-robocasa" / "bin" / "python"))
-    if not interpreter.is_file():
-        return Finding("missing", "no environment of its own (.venv-robocasa)", mend)
-    code = """
-from importlib.metadata import version
-import robocasa
-answer([version("rpent-robocasa365"), version("robosuite")])"""
     try:
-        version, robosuite = probe(code, python=interpreter, extra={"MUJOCO_GL": os.environ.get("MUJOCO_GL", "osmesa")})
+        interpreter = family_of("robocasa").interpreter()
+    except MissingExtraError as error:
+        return Finding("missing", str(error).partition(": ")[0], ROBOCASA_SETUP)
+    code = f"""
+import sys
+sys.path.append({str(ROOT)!r})
+from world2act_core.errors import MissingExtraError
+from world2act_core.simulators.robocasa import assets, package
+try:
+    found = package.import_robocasa()
+    kitchens = [found.kind, str(found.assets)]
+except MissingExtraError as error:
+    kitchens = ["", str(error)]
+answer([package.versions(), *kitchens])"""
+    try:
+        versions, kind, said = probe(code, python=interpreter)
     except ProbeError as error:
-        return Finding("broken", _said(error), mend)
-    return Finding("ok", f"{version}, robosuite {robosuite}")
+        return Finding("broken", _said(error), ROBOCASA_SETUP)
+    installed = f"{versions['rpent-robocasa365']}, robosuite {versions['robosuite']}, MuJoCo {versions['mujoco']}"
+    if not kind:
+        return Finding("missing", f"{installed}; {said.partition(': ')[0]}", DOWNLOAD)
+    kitchens = "placeholder kitchens, no results about RoboCasa" if kind == PLACEHOLDER else "its own kitchens"
+    return Finding("ok", f"{installed}; {kitchens} in {said}")
 
 
 def calibration() -> Finding:

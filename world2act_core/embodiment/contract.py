@@ -6,8 +6,9 @@ contradicts itself is refused with one sentence naming file, key and value.
 
 from __future__ import annotations
 
+import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -155,6 +156,11 @@ class Embodiment:
         """Seconds a control step."""
         return 1.0 / self.control_rate_hz
 
+    @cached_property
+    def sha256(self) -> str:
+        """Of what the contract says, wherever its file is: two processes that agree on it agree on the robot."""
+        return hashlib.sha256(repr(replace(self, file="")).encode()).hexdigest()
+
     def check_chunk(self, chunk: ActionChunk, longest: int = 0) -> None:
         """Raise ContractError unless the chunk is finite and ``(M, A)`` of this embodiment.
 
@@ -171,6 +177,30 @@ class Embodiment:
             raise ContractError(
                 f"action chunk holds {chunk.actions[step, dim]} at step {step}, {self.action.names[dim]}"
             )
+
+    def checked_action(self, action: Array) -> Array:
+        """One action ``(A,)``, float64, its own copy.
+
+        Raises:
+            ContractError: it has another shape or is not finite.
+        """
+        values = np.array(action, np.float64)
+        if values.shape != (self.action.size,) or not np.isfinite(values).all():
+            raise ContractError(
+                f"action {values.tolist()} for {self.name}: expected {self.action.size} finite numbers "
+                f"({', '.join(self.action.names)})"
+            )
+        return values
+
+    def camera(self, name: str) -> Camera:
+        """A camera of this embodiment.
+
+        Raises:
+            ContractError: it has no such camera.
+        """
+        if name not in self.cameras:
+            raise ContractError(f"{self.name} has no camera {name!r}: it has {', '.join(self.cameras)}")
+        return self.cameras[name]
 
     def clamp(self, actions: Array) -> Array:
         """Actions limited to the layout's range, ``(..., A)``."""

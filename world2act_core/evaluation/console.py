@@ -44,6 +44,7 @@ def result_table(
         _lines(rows),
         f"{wording.evidence(trials)}; exact paired test {wording.p_value(trials.p_value)}",
         f"Verdict: {wording.verdict_in_words(trials, names)}",
+        *_notes(trials),
     )
 
 
@@ -63,7 +64,13 @@ def gate_table(gate: Gate) -> str:
         _lines(rows),
         f"{wording.evidence(trials)}; wealth {test.wealth[-1]:.3g}, {1 / gate.alpha:g} needed (alpha {gate.alpha:g})",
         f"Verdict: {'PASS' if gate.passed else 'FAIL'}, {wording.gate_in_words(gate)}",
+        *_notes(trials),
     )
+
+
+def _notes(trials: PairedTrials) -> list[str]:
+    note = wording.tried_again([*trials.base, *trials.post])
+    return [note] if note else []
 
 
 def _difference(trials: PairedTrials, interval: Interval) -> tuple[str, ...]:

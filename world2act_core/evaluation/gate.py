@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from world2act_core.evaluation.results import trial_from_json, versions_used
+from world2act_core.evaluation.results import trial_from_json, trial_to_json, versions_used
 from world2act_core.evaluation.sequential import SequentialPairedTest, sequential_test
 from world2act_core.evaluation.trials import PairedTrials
 
@@ -91,8 +91,8 @@ def gate_to_json(gate: Gate) -> dict[str, Any]:
         "confidence": test.confidence,
         "starts": list(gate.trials.start_ids),
         "trials": {
-            "base": [asdict(trial) for trial in gate.trials.base],
-            "post_trained": [asdict(trial) for trial in gate.trials.post],
+            "base": [trial_to_json(trial) for trial in gate.trials.base],
+            "post_trained": [trial_to_json(trial) for trial in gate.trials.post],
         },
     }
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from world2act_core.errors import RunError
+from world2act_core.evaluation.conduct import conduct_from_json, conduct_to_json
 from world2act_core.evaluation.statistics import ALPHA, CONFIDENCE
 from world2act_core.evaluation.trials import PairedTrials, Trial
 
@@ -88,8 +89,8 @@ def write_results(path: Path, results: Results) -> None:
             "embodiment": results.embodiment,
             "summary": summary(results.trials),
             "trials": {
-                "base": [asdict(trial) for trial in results.trials.base],
-                "post_trained": [asdict(trial) for trial in results.trials.post],
+                "base": [trial_to_json(trial) for trial in results.trials.base],
+                "post_trained": [trial_to_json(trial) for trial in results.trials.post],
             },
             "commit": results.commit,
             "versions": dict(results.versions),
@@ -140,6 +141,14 @@ def read_with_schema(path: Path, schema: str, again: str) -> dict[str, Any]:
     return content
 
 
+def trial_to_json(trial: Trial) -> dict[str, Any]:
+    """JSON values; ``conduct`` only if there is one, ``attempts`` only where it marks something."""
+    stored = {f.name: getattr(trial, f.name) for f in fields(trial) if f.name != "conduct"}
+    if trial.attempts == 1:
+        del stored["attempts"]
+    return stored if trial.conduct is None else {**stored, "conduct": conduct_to_json(trial.conduct)}
+
+
 def trial_from_json(raw: Mapping[str, Any]) -> Trial:
     """A trial from JSON values, types checked.
 
@@ -153,7 +162,10 @@ def trial_from_json(raw: Mapping[str, Any]) -> Trial:
         "steps": (int,),
         "seconds": (int, float),
     }
+    if "attempts" in raw:
+        kinds["attempts"] = (int,)
     for name, kind in kinds.items():
         if not isinstance(raw[name], kind):
             raise TypeError(f"{name} is {raw[name]!r}")
-    return Trial(**{name: raw[name] for name in kinds})
+    conduct = raw.get("conduct")  # not in files of before, nor where nobody counted
+    return Trial(**{name: raw[name] for name in kinds}, conduct=None if conduct is None else conduct_from_json(conduct))

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from world2act_core.errors import RunError
+from world2act_core.evaluation import wording
+from world2act_core.evaluation.conduct import SafetyCounters, add_up, latency_figures
 from world2act_core.evaluation.console import result_table
-from world2act_core.evaluation.results import read_with_schema, trial_from_json
+from world2act_core.evaluation.results import read_with_schema, trial_from_json, trial_to_json
 from world2act_core.evaluation.trials import PairedTrials, Trial, pair_trials
 from world2act_core.pages.rates import interval_name, percent, percent_interval, wilson_interval
 from world2act_core.simulators.starts import Start
@@ -28,11 +30,12 @@ class SuiteResults:
 
     Attributes:
         policy: ``address``, ``identity`` (hashes of its files) and ``metadata`` (what it says of itself).
-        protocol: controller, rate, settle steps, horizon.
+        protocol: controller, rate, settle steps, horizon, starts; ``assets`` where they can be stand-ins.
         embodiment: ``name`` and ``sha256`` of the contract.
         rendering: what the frames looked like.
         instructions: task → the instruction in words.
         trials: one a start, in order of task and start.
+        deadline_ms: how long the arm takes to execute a chunk: a policy that thinks longer makes it wait. 0: unknown.
         finished: when the last trial ended, ISO 8601 in UTC; "" in a file of before this was kept.
     """
 
@@ -46,13 +49,26 @@ class SuiteResults:
     versions: Mapping[str, str]
     commit: str = ""
     finished: str = field(default="", compare=False)
+    deadline_ms: float = 0.0
+
+    @property
+    def safety(self) -> SafetyCounters | None:
+        """Safety counters of all trials as of one long stream; None if they were not counted."""
+        return add_up(trial.conduct.safety for trial in self.trials if trial.conduct and trial.conduct.safety)
+
+    @property
+    def latency(self) -> dict[str, Any]:
+        """``latency_figures`` of all trials."""
+        times = [ms for trial in self.trials if trial.conduct for ms in trial.conduct.latency_ms]
+        return latency_figures(times, self.deadline_ms)
 
     def of_task(self, task: int) -> list[Trial]:
         return [trial for trial in self.trials if Start.parse(trial.start_id).task == task]
 
 
 def write_suite(path: Path, results: SuiteResults) -> None:
-    """Write ``evaluation.json``, whole or not at all; rates and intervals repeat what follows from the trials."""
+    """Write ``evaluation.json``, whole or not at all; rates, intervals, safety and latency repeat what follows from the
+    trials."""
     from world2act_core.runs.stage import write_json
 
     tasks = [
@@ -64,8 +80,10 @@ def write_suite(path: Path, results: SuiteResults) -> None:
         **{name: getattr(results, name) for name in ("suite", "policy", *MUST_AGREE[1:], *MAY_DIFFER)},
         **({"finished": results.finished} if results.finished else {}),
         "all": _rate(results.trials),
+        "safety": None if results.safety is None else asdict(results.safety),
+        "latency": results.latency,
         "tasks": tasks,
-        "trials": [asdict(trial) for trial in results.trials],
+        "trials": [trial_to_json(trial) for trial in results.trials],
     }
     write_json(path, content)
 
@@ -83,6 +101,7 @@ def read_suite(path: Path) -> SuiteResults:
             instructions={entry["task"]: entry["instruction"] for entry in raw["tasks"]},
             trials=tuple(trial_from_json(trial) for trial in raw["trials"]),
             finished=raw.get("finished", ""),
+            deadline_ms=raw.get("latency", {}).get("deadline_ms", 0.0),  # not in files of before
         )
         stated = [raw["all"]["successes"], *(entry["successes"] for entry in raw["tasks"])]
     except (KeyError, TypeError) as error:
@@ -105,8 +124,11 @@ def suite_table(results: SuiteResults) -> str:
     rows.append(_row("all", results.trials))
     lines = _aligned(rows)
     rule = "-" * len(lines[0])
-    heading = f"{results.suite}, official initial states; policy {results.policy['address']}"
-    return "\n".join([heading, rule, lines[0], rule, *lines[1:-1], rule, lines[-1]])
+    starts = results.protocol.get("starts", "official initial states")
+    heading = f"{results.suite}, {starts}; policy {results.policy['address']}"
+    labels = [label] if (label := wording.stand_ins(results.protocol)) else []
+    notes = [note] if (note := wording.tried_again(results.trials)) else []
+    return "\n".join([heading, *labels, rule, lines[0], rule, *lines[1:-1], rule, lines[-1], *notes])
 
 
 def _row(label: str, trials: Sequence[Trial]) -> tuple[str, str, str, str]:
@@ -128,16 +150,29 @@ def pair_suites(other: SuiteResults, this: SuiteResults) -> PairedTrials:
     Raises:
         RunError: the protocols differ, so that the same start is not the same trial; or no start is in common.
     """
+    both = set(other.instructions) & set(this.instructions)
     for name in MUST_AGREE:
-        if getattr(other, name) != getattr(this, name):
+        theirs, ours = getattr(other, name), getattr(this, name)
+        if _of_tasks(theirs, both) != _of_tasks(ours, both):
             raise RunError(
-                f"the evaluations differ in {name} ({getattr(other, name)} against {getattr(this, name)}), so their "
-                f"trials cannot be paired: evaluate both alike"
+                f"the evaluations differ in {name} ({theirs} against {ours}), so their trials cannot be paired: "
+                f"evaluate both alike"
             )
     common = {trial.start_id for trial in other.trials} & {trial.start_id for trial in this.trials}
     if not common:
         raise RunError("the evaluations have no start in common: evaluate both on the same tasks")
     return pair_trials(*([trial for trial in side.trials if trial.start_id in common] for side in (other, this)))
+
+
+def _of_tasks(value: Any, tasks: set[int]) -> Any:
+    """Of a protocol the time limits of these tasks only: the others' have no trial to pair."""
+    if not isinstance(value, Mapping) or "horizon" not in value:
+        return value
+    limits = value["horizon"]
+    return {
+        **value,
+        "horizon": {task: limits.get(str(task)) if isinstance(limits, Mapping) else limits for task in sorted(tasks)},
+    }
 
 
 def against_table(other: SuiteResults, this: SuiteResults) -> str:
@@ -160,7 +195,8 @@ def against_table(other: SuiteResults, this: SuiteResults) -> str:
             rows.append((f"{task} {words}", *sides, str(gained), str(lost)))
     left = len(other.trials) + len(this.trials) - 2 * paired.n
     heading = f"{this.suite}: the same {paired.n} starts"
-    notes = [f"other: {other.policy['address']}", f"new:   {this.policy['address']}"]
+    notes = [label] if (label := wording.stand_ins(this.protocol)) else []
+    notes += [f"other: {other.policy['address']}", f"new:   {this.policy['address']}"]
     notes += [f"{left} trials on starts that only one side has are left out"] * bool(left)
     notes += [
         f"note: {n} differs between the two evaluations" for n in MAY_DIFFER if getattr(other, n) != getattr(this, n)

@@ -10,13 +10,12 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from world2act_core.errors import RunError
-from world2act_core.evaluation.results import trial_from_json
+from world2act_core.evaluation.results import trial_from_json, trial_to_json
 from world2act_core.evaluation.trials import Trial
 
 LOG_SCHEMA = "world2act.trials/1"
@@ -74,7 +73,7 @@ class TrialLog:
         request = TrialRequest(trial.policy, trial.start_id)
         if request in self.trials:
             return False
-        self._write(asdict(trial))
+        self._write(trial_to_json(trial))
         self.trials[request] = trial
         return True
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from world2act_core.errors import RunError, World2ActError
+from world2act_core.evaluation.conduct import Conduct
 from world2act_core.evaluation.statistics import (
     Interval,
     Verdict,
@@ -25,8 +26,8 @@ Outcome = Literal["both", "only base", "only post-trained", "neither"]
 class Trial:
     """One attempt of one policy from one start.
 
-    A trial that broke (simulator crash, policy server gone) is not a trial: it raises, and is never a failure of
-    the policy.
+    A trial that broke (simulator crash, policy server gone) is not a trial: it is tried once more or raises, and is
+    never a failure of the policy.
 
     Attributes:
         start_id: identity of the start (``simulators.starts.Start.id``).
@@ -34,6 +35,8 @@ class Trial:
         success: whether the task was solved within the horizon.
         steps: control steps taken (settle steps not counted).
         seconds: wall time of the attempt.
+        conduct: safety counters, latency and states, if whoever ran it kept them.
+        attempts: how often it was begun; 2 marks one whose first simulator or worker died.
     """
 
     start_id: str
@@ -41,6 +44,8 @@ class Trial:
     success: bool
     steps: int
     seconds: float
+    conduct: Conduct | None = None
+    attempts: int = 1
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from world2act_core.evaluation.gate import Gate
-from world2act_core.evaluation.trials import PairedTrials
+from world2act_core.evaluation.trials import PairedTrials, Trial
 from world2act_core.pages.rates import MINUS, Interval
+from world2act_core.simulators.protocol import PLACEHOLDER
 
 
 def points(difference: float) -> str:
@@ -44,6 +48,13 @@ def evidence(trials: PairedTrials) -> str:
     return f"{gained} {starts} gained, {lost} lost, {trials.n - gained - lost} alike"
 
 
+def tried_again(trials: Iterable[Trial]) -> str:
+    """A note on trials that were begun more than once; "" if there are none."""
+    again = sum(trial.attempts > 1 for trial in trials)
+    what = "trial was begun twice because its" if again == 1 else "trials were begun twice because their"
+    return f"{again} {what} simulator or worker died the first time" if again else ""
+
+
 def gate_in_words(gate: Gate) -> str:
     """One clause: what the sequential test says, no more."""
     points_lost = f"{100 * gate.margin:g} points"
@@ -57,3 +68,14 @@ def gate_in_words(gate: Gate) -> str:
     left = gate.max_starts - gate.trials.n
     why = f"not even gains on all {left} starts left could show it" if left else "all starts are used"
     return f"it is not shown that {claim}; {why}"
+
+
+def stand_ins(protocol: Mapping[str, Any]) -> str:
+    """What has to stand beside every figure that was simulated with stand-ins for a benchmark's assets; "" for others.
+
+    Args:
+        protocol: of ``evaluation.json``.
+    """
+    if protocol.get("assets") != PLACEHOLDER:
+        return ""
+    return "assets: placeholder (stand-ins for the benchmark's own: no result about the benchmark)"

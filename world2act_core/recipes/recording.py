@@ -21,7 +21,8 @@ from world2act_core.episodes.writer import write_whole_bag
 from world2act_core.evaluation import Trial
 from world2act_core.policies.address import open_policy
 from world2act_core.policies.protocol import Policy
-from world2act_core.simulators.demonstrators.library import demonstrator
+from world2act_core.simulators.opening import open_demonstrator
+from world2act_core.simulators.protocol import Simulator
 from world2act_core.simulators.rollout import Actor, NoisyActor, PolicyActor, rollout
 from world2act_core.simulators.starts import Start
 from world2act_core.simulators.workers import WorkerContext, WorkerPool
@@ -74,7 +75,7 @@ def attempt(job: Attempt, context: WorkerContext) -> Outcome:
     simulator = context.simulator(job.start.suite, job.start.task)
     episode = rollout(
         simulator,
-        _actor(job, context),
+        _actor(job, simulator, context),
         job.start,
         episode_id=Path(job.bag).name or job.start.id,
         source=job.source,
@@ -88,12 +89,12 @@ def attempt(job: Attempt, context: WorkerContext) -> Outcome:
     return Outcome(job.start.id, job.source, bool(episode.success), episode.steps, time.monotonic() - began)
 
 
-def _actor(job: Attempt, context: WorkerContext) -> Actor:
+def _actor(job: Attempt, simulator: Simulator, context: WorkerContext) -> Actor:
     if job.policy or job.base:
         policy = context.once((job.policy, job.base, job.residual), lambda: _policy(job))
         actor: Actor = PolicyActor(policy)
     else:
-        actor = demonstrator(job.start.suite, job.start.task)
+        actor = open_demonstrator(simulator)
     if not job.noise:
         return actor
     # Only where the gripper goes: the task needs no turning, so turns would be noise in the video as well.
@@ -128,7 +129,9 @@ def run_trials(pool: WorkerPool, attempts: Iterable[Attempt], label: str | None)
     """Trials of an evaluation, as they finish; ``label`` None shows no progress bar."""
     for finished in pool.run(attempt, list(attempts), description=label):
         result = finished.result
-        yield Trial(result.start_id, result.source, result.success, result.steps, result.seconds)
+        yield Trial(
+            result.start_id, result.source, result.success, result.steps, result.seconds, attempts=finished.attempts
+        )
 
 
 def read_collection(

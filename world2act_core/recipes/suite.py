@@ -1,4 +1,4 @@
-"""A policy on a LIBERO suite by the protocol that papers report: in parallel, resumed after a kill, failures filmed.
+"""A policy on a suite by the protocol that papers report: in parallel, resumed after a kill, failures filmed.
 
 Every trial is one line of a log on disk before it counts. Physics is the same bit for bit whoever runs it, and frames
 are rendered only where the policy looks, so an evaluation costs what its policy and its physics cost.
@@ -6,34 +6,36 @@ are rendered only where the policy looks, so an evaluation costs what its policy
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.errors import World2ActError
-from world2act_core.evaluation import Trial, TrialRequest, evaluate
+from world2act_core.evaluation import Trial, TrialLog, TrialRequest
+from world2act_core.evaluation.conduct import Conduct, states_digest
 from world2act_core.evaluation.suite import SuiteResults
-from world2act_core.evaluation.video import Panel, encode_mp4, side_by_side
 from world2act_core.policies.address import open_policy
 from world2act_core.policies.identity import policy_identity
 from world2act_core.policies.protocol import Policy
+from world2act_core.policies.watched import WatchedPolicy
 from world2act_core.recipes.evaluation import commit
+from world2act_core.recipes.failures import keep_failure
+from world2act_core.recipes.filming import film_camera, filmed, with_frames, write_whole
 from world2act_core.runs.stage import versions
-from world2act_core.simulators.demonstrators.library import demonstrator
-from world2act_core.simulators.libero import SETTLE_STEPS, LiberoSimulator
-from world2act_core.simulators.libero_package import LiberoTask, load_task, suite_size
+from world2act_core.runtime.safety.counting import count_safety
+from world2act_core.simulators.opening import open_demonstrator
+from world2act_core.simulators.protocol import Simulator
 from world2act_core.simulators.rendering import FAST, STOCK, choose_backend
 from world2act_core.simulators.rollout import Actor, PolicyActor, executed_steps, rollout
 from world2act_core.simulators.starts import Start
+from world2act_core.simulators.suites import TaskFacts, suite_tasks
 from world2act_core.simulators.workers import WorkerContext, WorkerPool
 from world2act_core.types import Array, Episode
 
@@ -42,8 +44,6 @@ POLICY = "policy"
 DEMONSTRATOR = "demonstrator"
 """In the place of an address: the scripted demonstrator, which reads the simulator's truth. A yardstick, no policy."""
 RENDERING = {"fast": FAST, "stock": STOCK}
-EMBODIMENT = "libero_panda"
-FILMED = "agentview"
 log = logging.getLogger("world2act.eval")
 
 
@@ -59,6 +59,7 @@ class Plan:
         image_size: rows and columns of an image; 0: what the policy asks for, else the embodiment's.
         rendering: ``fast``, or ``stock``: LIBERO's own look, which published checkpoints were trained on.
         videos: whether failures are filmed.
+        keep: whether each failure is kept as a folder of its own, video, bag and start, for ``replay-trial``.
     """
 
     policy: str
@@ -69,11 +70,17 @@ class Plan:
     image_size: int = 0
     rendering: str = "fast"
     videos: bool = True
+    keep: bool = False
 
 
 @dataclass(frozen=True)
 class SuiteTrial:
-    """One trial, small enough to travel to a worker; ``video`` is the file for that of a failure, "" for none."""
+    """One trial, small enough to travel to a worker.
+
+    Attributes:
+        video: file for that of a failure, "" for none.
+        kept: folder for all that a failure leaves (``failures.keep_failure``), "" for none.
+    """
 
     start: Start
     policy: str
@@ -81,42 +88,87 @@ class SuiteTrial:
     image_size: int = 0
     rendering: str = "fast"
     video: str = ""
+    kept: str = ""
 
 
-def evaluate_suite(plan: Plan, out: Path, pool: WorkerPool) -> SuiteResults:
+def evaluate_suite(
+    plan: Plan, out: Path, pool: WorkerPool, enough: Callable[[Sequence[Trial]], bool] = lambda trials: False
+) -> SuiteResults:
     """Try a policy on a suite; goes on with the trials that ``out`` holds already.
+
+    Args:
+        enough: asked after every trial, with all so far in the order of the starts; true ends the evaluation there.
+            Workers may be ahead by a start or two: what they find is kept in the log, but does not count.
 
     Raises:
         World2ActError: no such suite, task or policy, more episodes than official states, or ``out`` holds trials of
             something else.
     """
-    tasks = planned_tasks(plan)
-    embodiment = load_embodiment(EMBODIMENT)
-    plan, metadata = settled(plan, embodiment, pool.size)
-    facts = provenance(plan, embodiment, str(metadata.get("identity", "")))
+    asked = prepare(plan, pool.size)
+    plan, tasks, facts, embodiment = asked.plan, asked.tasks, asked.facts, asked.embodiment
     starts = [Start(plan.suite, task, index).id for task in tasks for index in range(plan.episodes)]
-    (out / "videos").mkdir(parents=True, exist_ok=True)
-
-    def in_workers(_: Callable[[TrialRequest], Trial], requests: Iterable[TrialRequest]) -> Iterator[Trial]:
-        jobs = [_job(plan, Start.parse(request.start_id), out) for request in requests]
-        for finished in pool.run(try_once, jobs, description=plan.suite):
-            yield finished.result
-
-    identity, log = {**facts, "versions": versions()}, out / "trials.jsonl"
-    trials = evaluate(_in_workers_only, (POLICY,), starts, log, identity=identity, map_trials=in_workers)
+    for folder, wanted in (("videos", plan.videos), ("failures", plan.keep), ("", True)):
+        if wanted:
+            (out / folder).mkdir(parents=True, exist_ok=True)
+    used = {**versions(), **next(iter(tasks.values())).versions}
+    trials: list[Trial] = []
+    with TrialLog(out / "trials.jsonl", {**facts, "versions": used}) as log:
+        jobs = [_job(plan, Start.parse(request.start_id), out) for request in log.missing((POLICY,), starts)]
+        running = (finished.result for finished in pool.run(try_once, jobs, description=plan.suite))
+        with closing(running):
+            for request in (TrialRequest(POLICY, start) for start in starts):
+                while request not in log.trials:
+                    log.append(next(running))
+                trials.append(log.trials[request])
+                if enough(trials):
+                    break
+    ended = datetime.fromtimestamp((out / "trials.jsonl").stat().st_mtime, timezone.utc)
+    counted = {Start.parse(trial.start_id).task for trial in trials}
     return SuiteResults(
         suite=plan.suite,
-        policy={**facts["policy"], "metadata": metadata},
+        policy={**facts["policy"], "metadata": asked.metadata},
         **{name: facts[name] for name in ("protocol", "embodiment", "rendering")},
-        instructions={task: found.instruction for task, found in tasks.items()},
+        instructions={task: found.instruction for task, found in tasks.items() if task in counted},
         trials=tuple(trials),
-        versions=versions(),
+        versions=used,
         commit=commit(),
-        finished=datetime.fromtimestamp(log.stat().st_mtime, timezone.utc).isoformat(timespec="seconds"),
+        finished=ended.isoformat(timespec="seconds"),
+        deadline_ms=1000 * plan.replan / embodiment.control_rate_hz,
     )
 
 
-def planned_tasks(plan: Plan) -> dict[int, LiberoTask]:
+@dataclass(frozen=True)
+class Prepared:
+    """What a plan asks, once it is known that it can be asked.
+
+    Attributes:
+        plan: with what its policy decides filled in.
+        facts: see ``provenance``.
+        metadata: what the policy says of itself.
+    """
+
+    plan: Plan
+    tasks: dict[int, TaskFacts]
+    embodiment: Embodiment
+    facts: dict[str, Any]
+    metadata: dict[str, Any]
+
+
+def prepare(plan: Plan, workers: int = 1) -> Prepared:
+    """Look up all that a plan names, before a worker starts.
+
+    Raises:
+        World2ActError: no such suite, task or policy, more episodes than official states, or a policy that cannot be
+            evaluated like this.
+    """
+    tasks = planned_tasks(plan)
+    embodiment = load_embodiment(next(iter(tasks.values())).embodiment)
+    plan, metadata = settled(plan, embodiment, workers)
+    facts = provenance(plan, embodiment, str(metadata.get("identity", "")))
+    return Prepared(plan, tasks, embodiment, facts, metadata)
+
+
+def planned_tasks(plan: Plan) -> dict[int, TaskFacts]:
     """The tasks of a plan.
 
     Raises:
@@ -126,11 +178,11 @@ def planned_tasks(plan: Plan) -> dict[int, LiberoTask]:
         raise World2ActError(f"rendering is {plan.rendering!r}, expected one of {', '.join(RENDERING)}")
     if plan.episodes < 1:
         raise World2ActError(f"{plan.episodes} episodes a task evaluate nothing: name 1 or more")
-    tasks = {task: load_task(plan.suite, task) for task in plan.tasks or range(suite_size(plan.suite))}
+    tasks = suite_tasks(plan.suite, plan.tasks)
     for number, task in tasks.items():
-        if plan.episodes > len(task.initial_states):
+        if task.starts is not None and plan.episodes > task.starts:
             raise World2ActError(
-                f"{plan.suite}/{number} has {len(task.initial_states)} official initial states, and no state is tried "
+                f"{plan.suite}/{number} has {task.starts} official initial states, and no state is tried "
                 f"twice: --episodes {plan.episodes} is too many"
             )
     return tasks
@@ -144,7 +196,7 @@ def settled(plan: Plan, embodiment: Embodiment, workers: int) -> tuple[Plan, dic
     Raises:
         World2ActError: the policy cannot be opened, or cannot be evaluated like this.
     """
-    usual = embodiment.cameras[FILMED].width
+    usual = embodiment.cameras[film_camera(embodiment)].width
     if plan.policy == DEMONSTRATOR:
         if plan.replan:
             raise World2ActError("the demonstrator acts at every step and plans no chunks: leave --replan away")
@@ -153,9 +205,8 @@ def settled(plan: Plan, embodiment: Embodiment, workers: int) -> tuple[Plan, dic
     try:
         unknown = [camera for camera in opened.cameras if camera not in embodiment.cameras]
         if unknown:
-            raise World2ActError(
-                f"{plan.policy} wants camera {unknown[0]!r}: LIBERO has {', '.join(embodiment.cameras)}"
-            )
+            known = ", ".join(embodiment.cameras)
+            raise World2ActError(f"{plan.policy} wants camera {unknown[0]!r}: {embodiment.name} has {known}")
         metadata = dict(opened.metadata)
         if opened.stateful and "server" in metadata and workers > 1:
             raise World2ActError(
@@ -193,21 +244,21 @@ def provenance(plan: Plan, embodiment: Embodiment, served: str = "") -> dict[str
     """What an outcome of a settled plan depends on, besides versions; JSON values. ``served``: what a policy server
     says that its policy is made of."""
     settings = RENDERING[plan.rendering]
-    contract = hashlib.sha256(repr(replace(embodiment, file="")).encode()).hexdigest()
+    tasks = suite_tasks(plan.suite, plan.tasks)
+    horizons = {str(number): task.horizon for number, task in tasks.items()}
+    alike = len(set(horizons.values())) == 1
     return {
         "policy": {
             "address": plan.policy,
             "identity": policy_identity(plan.policy) or ({"served": served} if served else {}),
         },
         "protocol": {
-            "controller": "OSC_POSE",
+            **next(iter(tasks.values())).protocol,
             "control_rate_hz": embodiment.control_rate_hz,
-            "settle_steps": SETTLE_STEPS,
-            "horizon": load_task(plan.suite, 0).horizon,
+            "horizon": next(iter(horizons.values())) if alike else horizons,
             "replan": plan.replan,
-            "starts": "official initial states",
         },
-        "embodiment": {"name": embodiment.name, "sha256": contract},
+        "embodiment": {"name": embodiment.name, "sha256": embodiment.sha256},
         "rendering": {
             "image_size": plan.image_size,
             **asdict(settings),
@@ -217,61 +268,62 @@ def provenance(plan: Plan, embodiment: Embodiment, served: str = "") -> dict[str
 
 
 def _job(plan: Plan, start: Start, out: Path) -> SuiteTrial:
-    name = f"{start.suite}-{start.task}-i{start.index}.mp4"
-    video = str(out / "videos" / name) if plan.videos else ""
-    return SuiteTrial(start, plan.policy, plan.replan, plan.image_size, plan.rendering, video)
-
-
-def _in_workers_only(request: TrialRequest) -> Trial:
-    raise AssertionError(f"{request} must run in a worker")
+    name = f"{start.suite}-{start.task}-i{start.index}"
+    video = str(out / "videos" / f"{name}.mp4") if plan.videos else ""
+    kept = str(out / "failures" / name) if plan.keep else ""
+    return SuiteTrial(start, plan.policy, plan.replan, plan.image_size, plan.rendering, video, kept)
 
 
 def try_once(job: SuiteTrial, context: WorkerContext) -> Trial:
-    """One trial in a worker; a failure is filmed."""
+    """One trial in a worker; a failure is filmed, and kept with all that repeats it if the job says so."""
     began = time.monotonic()
     start = job.start
     simulator = context.simulator(start.suite, start.task, job.image_size or None, RENDERING[job.rendering])
-    actor, cameras = _actor(job, simulator, context)
+    actor, watched = suite_actor(job, simulator, context)
+    cameras = watched.cameras if watched else ()
     episode = rollout(
         simulator, actor, start, episode_id=start.id, source=POLICY, cameras=cameras,
-        record_images=bool(cameras and job.video), frame_every=job.replan or None,  # what it has seen costs no more
+        record_images=bool(cameras and (job.video or job.kept)),  # what it has seen costs nothing more
+        frame_every=job.replan or None,
     )  # fmt: skip
     seconds = time.monotonic() - began
-    if job.video and not episode.success:
-        _film(episode, simulator, job)
-    return Trial(start.id, POLICY, bool(episode.success), episode.steps, seconds)
+    conduct = _conduct(episode, simulator, watched, job.replan)
+    trial = Trial(start.id, POLICY, bool(episode.success), episode.steps, seconds, conduct, context.attempt)
+    if not episode.success and (job.video or job.kept):
+        _leave(job, trial, episode, simulator, context)
+    return trial
 
 
-def _actor(job: SuiteTrial, simulator: LiberoSimulator, context: WorkerContext) -> tuple[Actor, tuple[str, ...]]:
-    """Who acts, and the cameras that it looks through."""
+def _leave(job: SuiteTrial, trial: Trial, episode: Episode, simulator: Simulator, context: WorkerContext) -> None:
+    """Write what is left of a failure, before its trial counts."""
+    reached = whole_state(simulator)  # filming may move the arm
+    seen = with_frames(episode, simulator, job.start)
+    film = filmed(seen, simulator.embodiment)
+    if job.video:
+        write_whole(Path(job.video), film)
+    if job.kept:
+        identity = context.once(("identity", job.policy), lambda: policy_identity(job.policy))
+        look = {"image_size": job.image_size, "rendering": job.rendering, "replan": job.replan}
+        keep_failure(Path(job.kept), seen, simulator.embodiment, trial, film, reached, job.policy, identity, look)
+
+
+def suite_actor(job: SuiteTrial, simulator: Simulator, context: WorkerContext) -> tuple[Actor, WatchedPolicy | None]:
+    """Who acts, and the policy in it that is watched; None of the demonstrator, which is no policy."""
     if job.policy == DEMONSTRATOR:
-        return demonstrator(job.start.suite, job.start.task), ()
+        return open_demonstrator(simulator), None
     policy: Policy = context.once(job.policy, lambda: open_policy(job.policy, simulator.embodiment))
-    return PolicyActor(policy, replan=job.replan), policy.cameras
+    watched = WatchedPolicy(policy)
+    return PolicyActor(watched, replan=job.replan), watched
 
 
-def _film(episode: Episode, simulator: LiberoSimulator, job: SuiteTrial) -> None:
-    """The policy's own frames as a video; of a policy that is blind, its actions once more with a camera on."""
-    start, file, m = job.start, Path(job.video), simulator.embodiment.chunk_length
-    images, every = dict(episode.images), job.replan or m
-    if not images:
-        images, every = {FILMED: replayed(episode, simulator, start)}, m
-    ending = f"not solved in {episode.steps} steps"
-    panels = [Panel(frames, f"{start.id}, {camera}", ending, False) for camera, frames in images.items()]
-    fps = simulator.embodiment.control_rate_hz / every
-    temporary = file.with_suffix(".tmp")
-    temporary.write_bytes(encode_mp4(side_by_side(panels, hold=max(1, int(fps))), fps))
-    temporary.replace(file)
+def _conduct(episode: Episode, simulator: Simulator, watched: WatchedPolicy | None, replan: int) -> Conduct:
+    embodiment = simulator.embodiment
+    commands = watched.commands(episode.steps, replan or embodiment.chunk_length) if watched else None
+    latency = tuple(round(1000 * seconds, 3) for seconds in watched.seconds[1:]) if watched else ()
+    return Conduct(count_safety(episode, embodiment, commands), latency, states_digest(episode.state))
 
 
-def replayed(episode: Episode, simulator: LiberoSimulator, start: Start) -> Array:
-    """Frames ``(K, H, W, 3)`` of an episode that recorded none: the same actions from the same start are the same
-    motion to the bit."""
-    assert episode.actions is not None
-    simulator.reset(start)
-    frames = []
-    for step, action in enumerate(episode.actions):
-        if step % simulator.embodiment.chunk_length == 0:
-            frames.append(simulator.observe((FILMED,)).images[FILMED])
-        simulator.step(action)
-    return np.stack([*frames, simulator.observe((FILMED,)).images[FILMED]])
+def whole_state(simulator: Simulator) -> Array | None:
+    """The physical state now; None where the simulator does not tell it."""
+    tell = getattr(simulator, "state", None)
+    return None if tell is None else tell()

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from world2act_core.alignment.adapters import Alignment
-from world2act_core.errors import World2ActError
 from world2act_core.networks.blocks import Standardise, start_at_zero, to_float
 from world2act_core.networks.codec import PatchCodec
 from world2act_core.networks.eyes import Eyes, EyesConfig
@@ -27,13 +26,6 @@ class ResidualConfig(EyesConfig):
     heads: int = 4
     layers: int = 2
     bound: float = 0.0  # ours: largest correction of an action, in action units; 0 sets none
-    correction: str = "difference"  # ours: of two decoded actions, or "towards" one
-    base_dropout: float = 0.0  # ours: share of training samples that do not show the base's action
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.correction not in ("difference", "towards"):
-            raise World2ActError(f"correction is {self.correction!r}, expected 'difference' or 'towards'")
 
 
 class Residual(nn.Module):
@@ -46,8 +38,6 @@ class Residual(nn.Module):
     so the base is recovered exactly at delta = 0, which is where training starts, and what is added stays a difference
     of two decoded actions. D_a starts as Stage 1's decoder and is trained along; B_a stays frozen.
     """
-
-    towards: nn.Parameter | None
 
     def __init__(
         self, config: ResidualConfig, alignment: Alignment, proprio: int, used: torch.Tensor, codec: PatchCodec
@@ -71,11 +61,7 @@ class Residual(nn.Module):
         self.transformer = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
         self.kind = nn.Parameter(0.02 * torch.randn(3, size))
         self.head = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, 128), nn.ReLU(), nn.Linear(128, size))
-        self.towards = None
-        if config.correction == "towards":
-            self.towards = nn.Parameter(torch.zeros(len(used)))
-        else:
-            start_at_zero(self.head[-1])
+        start_at_zero(self.head[-1])
         self.used: torch.Tensor
         self.register_buffer("used", used.float())
 
@@ -86,13 +72,9 @@ class Residual(nn.Module):
     def forward(self, base: torch.Tensor, proprio: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         """Base chunk ``(B, M, A)``, proprioception ``(B, P)``, ``see(frames)`` → residual ``(B, M, A)``."""
         z = self.action(base)
-        shown = z * (torch.rand(len(z), 1) >= self.config.base_dropout) if self.training else z
-        tokens = torch.stack([shown, self.proprio(self.standardise(proprio)), self.image(self.eyes(seen))], 1) + self.kind
-        said = self.head(self.transformer(tokens)[:, 0])
-        if self.towards is None:
-            correction = self.decoder(z + said) - self.decoder(z)
-        else:
-            correction = self.towards * (self.decoder(said) - base)
+        tokens = torch.stack([z, self.proprio(self.standardise(proprio)), self.image(self.eyes(seen))], 1) + self.kind
+        delta = self.head(self.transformer(tokens)[:, 0])
+        correction = self.decoder(z + delta) - self.decoder(z)
         if self.config.bound:
             correction = self.config.bound * torch.tanh(correction / self.config.bound)
         return correction * self.used

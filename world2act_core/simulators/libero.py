@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 
 from world2act_core.embodiment import load_embodiment
-from world2act_core.errors import ContractError, World2ActError
+from world2act_core.errors import World2ActError
 from world2act_core.simulators.control import ControlLoop
-from world2act_core.simulators.libero_package import import_libero, load_task
+from world2act_core.simulators.libero_package import import_libero, load_task, suite_size
 from world2act_core.simulators.rendering import FAST, OffscreenRenderer, RenderSettings
 from world2act_core.simulators.starts import Start
+from world2act_core.simulators.suites import TaskFacts
 from world2act_core.types import Array, Observation
 
+EMBODIMENT = "libero_panda"
 SETTLE_STEPS = 10
 SETTLE_ACTION = np.array([0, 0, 0, 0, 0, 0, -1.0])
 """Hold still with the gripper open while the objects come to rest."""
@@ -59,7 +61,7 @@ class LiberoSimulator:
         """``image_size``: rows and columns of every image; None takes the embodiment's."""
         _refuse_second()
         found = load_task(suite, task)
-        self.embodiment = load_embodiment("libero_panda")
+        self.embodiment = load_embodiment(EMBODIMENT)
         self.suite, self.task_index = suite, task
         self.task, self.horizon, self.initial_states = found.instruction, found.horizon, found.initial_states
         self._image_size = image_size
@@ -131,13 +133,7 @@ class LiberoSimulator:
         Raises:
             ContractError: the action has another shape or is not finite.
         """
-        values = np.asarray(action, np.float64)
-        if values.shape != (self.embodiment.action.size,) or not np.isfinite(values).all():
-            raise ContractError(
-                f"action {values.tolist()} for {self.embodiment.name}: expected {self.embodiment.action.size} "
-                f"finite numbers ({', '.join(self.embodiment.action.names)})"
-            )
-        self._loop.step(values)
+        self._loop.step(self.embodiment.checked_action(action))
         self._steps += 1
         return bool(self._env._check_success())
 
@@ -161,11 +157,7 @@ class LiberoSimulator:
         _live[:] = [other for other in _live if other() not in (self, None)]
 
     def _image(self, camera: str) -> Array:
-        if camera not in self.embodiment.cameras:
-            raise ContractError(
-                f"{self.embodiment.name} has no camera {camera!r}: it has {', '.join(self.embodiment.cameras)}"
-            )
-        contract = self.embodiment.cameras[camera]
+        contract = self.embodiment.camera(camera)
         self._env._post_process()  # lights a stove's flame, which is all LIBERO does there
         return self._renderer.render(
             CAMERAS[camera], self._image_size or contract.width, self._image_size or contract.height
@@ -209,6 +201,16 @@ class LiberoSimulator:
             if isinstance(span, tuple):  # a free joint; a single number is a hinge or a slide
                 objects[name] = int(span[0])
         return np.array(robot._ref_joint_pos_indexes), fingers, objects
+
+
+def suite_tasks(suite: str, tasks: Sequence[int] = ()) -> dict[int, TaskFacts]:
+    """What is known of a suite's tasks by number, see ``suites.suite_tasks``."""
+    protocol = {"controller": "OSC_POSE", "settle_steps": SETTLE_STEPS, "starts": "official initial states"}
+    found = {task: load_task(suite, task) for task in tasks or range(suite_size(suite))}
+    return {
+        number: TaskFacts(task.instruction, task.horizon, EMBODIMENT, len(task.initial_states), protocol)
+        for number, task in found.items()
+    }
 
 
 def _make_env(bddl_file: str) -> Any:

@@ -101,7 +101,7 @@ def import_libero(module: str) -> Any:
     choose_backend()
     _answer_path_question(list(spec.submodule_search_locations or ()))
     robosuite_log = logging.getLogger("robosuite_logs")
-    robosuite_log.addFilter(_keep_errors)  # robosuite's start-up advice is about its own development
+    robosuite_log.addFilter(only_errors)  # robosuite's start-up advice is about its own development
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -109,10 +109,11 @@ def import_libero(module: str) -> Any:
             f"LIBERO is installed but cannot be imported ({error}): reinstall it with pip install 'world2act[libero]'"
         ) from error
     finally:
-        robosuite_log.removeFilter(_keep_errors)
+        robosuite_log.removeFilter(only_errors)
 
 
-def _keep_errors(record: logging.LogRecord) -> bool:
+def only_errors(record: logging.LogRecord) -> bool:
+    """A filter for robosuite's log."""
     return record.levelno >= logging.ERROR
 
 

@@ -9,11 +9,18 @@ from world2act_core.embodiment import Embodiment
 from world2act_core.simulators.starts import Start
 from world2act_core.types import Array, Observation
 
+PLACEHOLDER = "placeholder"
+"""``assets`` among what a simulator or a result says of itself, where stand-ins for a benchmark's own are simulated:
+nothing that comes of it says anything about the benchmark."""
+
 
 class Simulator(Protocol):
     """A robot in a simulated scene. Images are rendered only when a caller names cameras."""
 
     embodiment: Embodiment
+    suite: str
+    task_index: int
+    """Which task of which suite it simulates."""
     task: str
     """The instruction in words."""
     horizon: int

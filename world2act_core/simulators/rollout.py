@@ -10,7 +10,7 @@ import numpy as np
 from world2act_core.embodiment import Embodiment
 from world2act_core.errors import ContractError
 from world2act_core.policies.protocol import Policy
-from world2act_core.simulators.protocol import Simulator
+from world2act_core.simulators.protocol import PLACEHOLDER, Simulator
 from world2act_core.simulators.starts import Start
 from world2act_core.types import ActionChunk, Array, Episode, Observation, Skill
 
@@ -163,7 +163,7 @@ def rollout(
     length; a solved task stays solved.
 
     Args:
-        episode_id, source: written into the episode.
+        episode_id, source: written into the episode; the source with a word more where stand-ins were simulated.
         cameras: whose frames are recorded.
         record_images: False records none and renders only what the actor asks for.
         frame_every: steps from one recorded frame to the next; None: a chunk's.
@@ -199,9 +199,15 @@ def rollout(
         images={camera: np.stack(frames) for camera, frames in recorder.frames.items()},
         success=success,
         start_id=start.id,
-        source=source,
+        source=labelled(source, simulator),
         skills=actor.skills(moment.step),
     )
+
+
+def labelled(source: str, simulator: Simulator) -> str:
+    """Who acted, and whether in a scene of stand-ins: no bag of one should pass for the benchmark's."""
+    assets = getattr(simulator, "facts", {}).get("assets")
+    return f"{source}, {PLACEHOLDER} assets" if assets == PLACEHOLDER else source
 
 
 class _Recorder:

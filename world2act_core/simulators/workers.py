@@ -1,7 +1,8 @@
 """Jobs in processes of their own, each of which keeps its simulator.
 
 Processes are spawned, never forked: a fork after torch or a renderer has run hangs. A worker that is killed is started
-again and its job tried once more; workers end with their parent, however that ends.
+again and its job tried once more, and so is a job that lost its simulator's own process; workers end with their parent,
+however that ends.
 """
 
 from __future__ import annotations
@@ -22,15 +23,16 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
-from world2act_core.errors import World2ActError
-from world2act_core.simulators.libero import LiberoSimulator
+from world2act_core.errors import SimulatorLost, World2ActError
+from world2act_core.simulators.opening import open_simulator
+from world2act_core.simulators.protocol import Simulator
 from world2act_core.simulators.rendering import FAST, RenderSettings
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 ATTEMPTS = 2
-"""How often a job is tried whose worker dies under it."""
+"""How often a job is tried whose worker, or whose simulator, dies under it."""
 GOODBYE_S = 5.0
 """How long a worker may take to end before it is killed."""
 
@@ -39,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Finished(Generic[Job, Result]):
-    """A job with its result. ``attempts`` is 2 if its first worker died."""
+    """A job with its result. ``attempts`` is 2 if its first worker, or the simulator of it, died."""
 
     job: Job
     result: Result
@@ -51,22 +53,24 @@ class WorkerContext:
 
     Attributes:
         index: 0 for the first worker, and so on.
+        attempt: how often the present job has been begun, 1 for the first time.
+        remote: whether every simulator has a process of its own, also one that could live in this one.
     """
 
-    def __init__(self, index: int) -> None:
-        self.index = index
-        self._simulator: LiberoSimulator | None = None
+    def __init__(self, index: int, remote: bool = False) -> None:
+        self.index, self.remote, self.attempt = index, remote, 1
+        self._simulator: Simulator | None = None
         self._simulated: tuple[str, int, int | None, RenderSettings] | None = None
         self._kept: dict[Hashable, Any] = {}
 
     def simulator(
         self, suite: str, task: int, image_size: int | None = None, rendering: RenderSettings = FAST
-    ) -> LiberoSimulator:
+    ) -> Simulator:
         """This worker's simulator of a task; made once, and again when another task was simulated in between."""
         wanted = (suite, task, image_size, rendering)
         if self._simulator is None or self._simulated != wanted:
             self.close()
-            self._simulator, self._simulated = LiberoSimulator(*wanted), wanted
+            self._simulator, self._simulated = open_simulator(*wanted, remote=self.remote), wanted
         return self._simulator
 
     def once(self, key: Hashable, make: Callable[[], Result]) -> Result:
@@ -92,10 +96,12 @@ class WorkerPool:
                 save(finished.result)
     """
 
-    def __init__(self, workers: int = 2) -> None:
+    def __init__(self, workers: int = 2, remote: bool = False) -> None:
+        """``remote``: whether every simulator has a process of its own, also one that could live in its worker."""
         if workers < 1:
             raise World2ActError(f"a worker pool needs at least one worker, not {workers}")
         self._workers: list[_Worker | None] = [None] * workers
+        self._remote = remote
 
     @property
     def size(self) -> int:
@@ -119,7 +125,7 @@ class WorkerPool:
             description: label of the progress bar; None shows none.
 
         Raises:
-            World2ActError: workers died at the same job twice; raised after all other jobs.
+            World2ActError: the same job lost its worker or its simulator twice; raised after all other jobs.
             Exception: whatever ``function`` raised, at once.
         """
         from tqdm import tqdm
@@ -139,8 +145,8 @@ class WorkerPool:
             self._end(worker for worker in self._started() if worker.task is not None)
         if queue.lost:
             raise World2ActError(
-                f"{len(queue.lost)} job(s) killed their worker {ATTEMPTS} times, the first {queue.lost[0]!r}: "
-                "look for a lack of memory or a crash in its simulator; every other job is done"
+                f"{len(queue.lost)} job(s) lost their worker or simulator {ATTEMPTS} times, the first "
+                f"{queue.lost[0]!r}: look for a lack of memory or a crash in its simulator; every other job is done"
             )
 
     def close(self) -> None:
@@ -168,7 +174,7 @@ class WorkerPool:
         for index, worker in enumerate(self._workers):
             if (worker is None or worker.task is None) and (task := queue.take()) is not None:
                 if worker is None:
-                    worker = self._workers[index] = _Worker(index)
+                    worker = self._workers[index] = _Worker(index, self._remote)
                 worker.begin(function, task)
         return any(worker.task is not None for worker in self._started())
 
@@ -178,7 +184,7 @@ class WorkerPool:
         return [busy[connection] for connection in wait(list(busy))]  # type: ignore[index]  # only what was given
 
     def _collect(self, worker: _Worker, queue: _Queue) -> Finished[Any, Any] | None:
-        """A busy worker's result; None if it died, in which case its job is queued again."""
+        """A busy worker's result; None if it or its simulator died, in which case its job is queued again."""
         assert worker.task is not None
         task, worker.task = worker.task, None
         try:
@@ -190,6 +196,10 @@ class WorkerPool:
                 worker.index, worker.process.pid, worker.process.exitcode, task.job, task.attempts, ATTEMPTS,
             )  # fmt: skip
             self._end([worker])
+            queue.give_back(task)
+            return None
+        if isinstance(answer, _Failure) and isinstance(answer.error, SimulatorLost):
+            _log.warning("%s: %r, attempt %d of %d", answer.error, task.job, task.attempts, ATTEMPTS)
             queue.give_back(task)
             return None
         if isinstance(answer, _Failure):
@@ -232,13 +242,13 @@ class _Queue:
 class _Worker:
     """The parent's side of one process."""
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, remote: bool) -> None:
         self.index = index
         self.task: _Task | None = None
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(
-            target=_work, args=(theirs, index), name=f"world2act-worker-{index}", daemon=True
+            target=_work, args=(theirs, index, remote), name=f"world2act-worker-{index}", daemon=True
         )
         with interrupts_held_back():
             self.process.start()
@@ -246,7 +256,7 @@ class _Worker:
 
     def begin(self, function: Callable[..., Any], task: _Task) -> None:
         with contextlib.suppress(ConnectionError):  # it died while idle: collecting finds that and queues the job again
-            self.connection.send((function, task.job))
+            self.connection.send((function, task.job, task.attempts))
         self.task = task
 
     def say_goodbye(self) -> None:
@@ -286,14 +296,14 @@ def interrupts_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(connection: Connection, index: int) -> None:
+def _work(connection: Connection, index: int, remote: bool) -> None:
     """The child: do jobs until told to stop or until nobody is left to tell."""
     end_with_parent()
     _use_one_thread()
-    context = WorkerContext(index)
+    context = WorkerContext(index, remote)
     try:
         while (message := connection.recv()) is not None:
-            function, job = message
+            function, job, context.attempt = message
             try:
                 connection.send(function(job, context))
             except Exception as error:  # noqa: BLE001 - raised again in the parent

@@ -90,12 +90,21 @@ class ContactSegmenter:
         return since + furthest if along[furthest] - along[-1] >= settings.retreat_m else None
 
     def _only_contacts(self, streams: Streams) -> list[Event]:
-        """An episode in which nothing was held: unless the hand stood still, it has done something."""
+        """An episode in which nothing was held: unless the hand stood still, it has done something.
+
+        On a base that drives about, a hand that is only carried along stands still.
+        """
+        if streams.reach is not None and not self._moved(streams.reach).any():
+            return []
         visits = find_visits(streams.position, self.settings.visits, self.settings.visits.line_m)
         if visits:
             return [Event(EventKind.CONTACT, visit.leave, visit.begin) for visit in visits]
-        moved = np.linalg.norm(streams.position - streams.position[0], axis=1) > self.settings.idle_m
+        moved = self._moved(streams.position)
         return [self._until_rest(streams, int(moved.argmax()))] if moved.any() else []
+
+    def _moved(self, path: Array) -> Array:
+        """At which steps a hand is away from where it began."""
+        return np.asarray(np.linalg.norm(path - path[0], axis=1) > self.settings.idle_m)
 
     def _until_rest(self, streams: Streams, begin: int) -> Event:
         """A contact that is over when the hand comes to rest for good, or else is cut by the end of the recording."""

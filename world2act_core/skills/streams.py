@@ -30,6 +30,7 @@ def streams_of(episode: Episode, embodiment: Embodiment, gripper: MeasuredGrippe
     width = _width(episode, embodiment, gripper)
     position = _stream(episode, embodiment, POSITION, "m", 3)
     orientation = _stream(episode, embodiment, ORIENTATION, "quaternion_xyzw", 4)
+    reach = position if BASE_POSITION in embodiment.state else None
     if BASE_POSITION in embodiment.state:
         base = _stream(episode, embodiment, BASE_ORIENTATION, "quaternion_xyzw", 4)
         position = _stream(episode, embodiment, BASE_POSITION, "m", 3) + rotate(base, position)
@@ -46,6 +47,7 @@ def streams_of(episode: Episode, embodiment: Embodiment, gripper: MeasuredGrippe
         step_s=embodiment.step_s,
         commands=commands,
         gripper_command=told_to_close,
+        reach=reach,
     )
 
 

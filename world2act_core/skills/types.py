@@ -85,6 +85,7 @@ class Streams:
         step_s: seconds a control step.
         commands: ``(T, A)`` actions in the embodiment's layout, None for an action-free video.
         gripper_command: ``(T,)`` 1 where the gripper is told to close and 0 where to open; None with ``commands``.
+        reach: ``(T + 1, 3)`` metres, the end effector as its own base sees it; None where the base cannot move.
     """
 
     width: Array
@@ -94,6 +95,7 @@ class Streams:
     step_s: float
     commands: Array | None = None
     gripper_command: Array | None = None
+    reach: Array | None = None
 
     @property
     def steps(self) -> int:

@@ -97,11 +97,14 @@ def _method_json(method: MethodRecord) -> dict[str, Any]:
         "policy_sha256": method.policy_sha256,
         "commit": method.commit,
         "figures": method.figures,
-        "trials": {
-            name: [[trial.start_id, trial.success, trial.steps, round(trial.seconds, 1)] for trial in trials]
-            for name, trials in method.trials.items()
-        },
+        "trials": {name: [_line(trial) for trial in trials] for name, trials in method.trials.items()},
     }
+
+
+def _line(trial: Trial) -> list[Any]:
+    """A trial as a list; a fifth entry marks one that was begun more than once."""
+    again = [trial.attempts] if trial.attempts > 1 else []
+    return [trial.start_id, trial.success, trial.steps, round(trial.seconds, 1), *again]
 
 
 def read_record(path: Path) -> CellRecord:
@@ -125,9 +128,12 @@ def read_record(path: Path) -> CellRecord:
 
 
 def _method(name: str, raw: Mapping[str, Any]) -> MethodRecord:
-    keys = ("start_id", "success", "steps", "seconds")
+    keys = ("start_id", "success", "steps", "seconds", "attempts")
     trials = {
-        starts: tuple(trial_from_json({"policy": name, **dict(zip(keys, line, strict=True))}) for line in lines)
+        starts: tuple(
+            trial_from_json({"policy": name, **dict(zip(keys[: max(4, len(line))], line, strict=True))})
+            for line in lines
+        )
         for starts, lines in raw["trials"].items()
     }
     same = {key: raw[key] for key in ("minutes", "figures", "once_a_task", "policy_sha256", "commit")}

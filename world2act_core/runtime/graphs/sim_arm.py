@@ -1,4 +1,4 @@
-"""Graph ``sim_arm``: a LIBERO task, the brain, and what runs tasks on it."""
+"""Graph ``sim_arm``: a simulated task, the brain, and what runs tasks on it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from world2act_core.runtime.graphs.common import (
     flag,
     names,
     recorder,
+    seconds,
     skill_parameters,
     supervised,
 )
@@ -25,6 +26,8 @@ ARGUMENTS = (
     Argument("robot", "libero_panda", "embodiment: shipped name or YAML file"),
     Argument("task", "libero_goal/8", "the scene to load, suite/task"),
     Argument("cameras", "", "cameras to render, separated by commas; empty: all of the embodiment"),
+    Argument("remote", "false", "true: simulate in a process of its own even if the arm's node could"),
+    Argument("patience_s", "60", "longest step of such a process, in seconds, before it counts as hung"),
     Argument("realtime", "false", "false: lockstep, every state gets one command; true: 20 Hz by the wall clock"),
     Argument("starts", "", "start states to run, separated by commas; the graph ends after the last. Empty: wait"),
     Argument("source", "policy", "who acts, as bags call it: base, post-trained ..."),
@@ -40,9 +43,16 @@ def _camera_names(values: Mapping[str, str], embodiment: Embodiment) -> list[str
     return wanted
 
 
-def sim_arm_nodes(values: dict[str, str]) -> list[Part]:
-    from world2act_core.simulators.libero_package import horizon
+def _horizon(scene: str) -> int:
+    from world2act_core.simulators.suites import horizon_of
 
+    suite, _, task = scene.partition("/")
+    if not task.isdigit():
+        raise World2ActError(f"task: {scene!r} is not suite/number, for example libero_goal/8")
+    return horizon_of(suite, int(task))
+
+
+def sim_arm_nodes(values: dict[str, str]) -> list[Part]:
     embodiment = load_embodiment(values["robot"])
     autostart, realtime = flag(values, "autostart"), flag(values, "realtime")
     brain_nodes = brain(values, values["robot"], "wall" if realtime else "state", on_arm=False)
@@ -53,6 +63,8 @@ def sim_arm_nodes(values: dict[str, str]) -> list[Part]:
         "task": values["task"],
         "cameras": _camera_names(values, embodiment),
         "realtime": realtime,
+        "remote": flag(values, "remote"),
+        "patience_s": seconds(values, "patience_s"),
         "await_subscribers": [node.name for node in [*brain_nodes, *recorder_nodes]],
     }
     prompter: dict[str, Value] = {
@@ -62,7 +74,7 @@ def sim_arm_nodes(values: dict[str, str]) -> list[Part]:
         **skill_parameters(values),
         "start": f"{values['task']}/i0",
         "source": values["source"],
-        "time_limit_s": horizon(values["task"].partition("/")[0]) / embodiment.control_rate_hz,
+        "time_limit_s": _horizon(values["task"]) / embodiment.control_rate_hz,
         "wait_for": ["sim_arm", *(node.name for node in [*brain_nodes, *recorder_nodes])],
     }
     nodes: list[Part] = [

@@ -77,10 +77,7 @@ class Script:
         raise NotImplementedError
 
     def reset(self, simulator: Simulator) -> None:
-        mine = (self.suite, self.task)
-        if not isinstance(simulator, LiberoSimulator) or (simulator.suite, simulator.task_index) != mine:
-            raise World2ActError(f"{type(self).__name__} knows only {self.suite}/{self.task}, not {simulator.task!r}")
-        self.scene = Scene(simulator)
+        self.enter(simulator)
         self.rng = np.random.default_rng((self.mishaps.seed, 2))  # a start draws from its bare seed, noise from 1
         self.gripper = simulator.embodiment.gripper
         self.scale = simulator.embodiment.action.scale
@@ -89,6 +86,13 @@ class Script:
         self._now: tuple[str, int] | None = None
         self._step = 0
         self._script = self._with_pauses(self.plan())
+
+    def enter(self, simulator: Simulator) -> None:
+        """See whether this is the scene that it knows, and learn the truth about it."""
+        mine = (self.suite, self.task)
+        if not isinstance(simulator, LiberoSimulator) or (simulator.suite, simulator.task_index) != mine:
+            raise World2ActError(f"{type(self).__name__} knows only {self.suite}/{self.task}, not {simulator.task!r}")
+        self.scene = Scene(simulator)
 
     def act(self, moment: Moment) -> Array:
         state = moment.observe().state

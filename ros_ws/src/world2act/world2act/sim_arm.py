@@ -1,8 +1,9 @@
-"""Node ``sim_arm``: a LIBERO task as cameras, joint states, end-effector pose and an arm that takes commands.
+"""Node ``sim_arm``: a task of LIBERO or RoboCasa as cameras, joint states, end-effector pose and an arm for commands.
 
 Lockstep (default): stamps are simulated time from 0; physics advances only on a TRACK command that answers the current
 state, so an episode over the graph equals one in process bit for bit. ``realtime:=true``: 20 Hz by the wall clock, as a
-robot would, holding without commands.
+robot would, holding without commands. A simulator in a process of its own that crashes or hangs ends the episode with
+that reason and an unknown outcome; the next reset begins another one.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ import numpy as np
 from rclpy.executors import Executor
 from sensor_msgs.msg import Image
 
-from world2act.node import COMMAND, EVENT, IMAGE, LATCHED, OK, STATE, World2ActNode, make, message_class
+from world2act.node import COMMAND, ERROR, EVENT, IMAGE, LATCHED, OK, STATE, World2ActNode, make, message_class
 from world2act.running import run_node
 from world2act.topics import state_topics
 from world2act_core.episodes import compose, fields
 from world2act_core.episodes.messages import EPISODE_EVENT_TOPIC, SKILL_PROMPT_TOPIC
-from world2act_core.errors import World2ActError
+from world2act_core.errors import SimulatorLost, World2ActError
 from world2act_core.runtime.deadline import Deadlines
-from world2act_core.runtime.progress import EpisodeProgress
+from world2act_core.runtime.progress import SUCCESS, TIME_LIMIT, EpisodeProgress
+from world2act_core.simulators.opening import Patience, open_simulator
 from world2act_core.simulators.starts import Start
 from world2act_core.types import Array
 from world2act_interfaces.msg import ArmCommand, EpisodeEvent, SkillPrompt
@@ -41,6 +43,8 @@ class SimArmNode(World2ActNode):
         self._task = self.parameter("task", "libero_goal/8", "scene: suite/task")
         self._cameras = self.parameter("cameras", [], "cameras to render; none: all") or list(self._embodiment.cameras)
         self._realtime = self.parameter("realtime", False, "step by the wall clock instead of in lockstep")
+        self._remote = self.parameter("remote", False, "simulate in a process of its own even if this one could")
+        self._patience_s = self.parameter("patience_s", 60.0, "longest step of such a process, in seconds", 0.1, 1e4)
         self._awaited = self.parameter("await_subscribers", [], "nodes that must listen before an episode begins")
         self._simulator: Any = None
         self._progress: EpisodeProgress | None = None
@@ -52,11 +56,11 @@ class SimArmNode(World2ActNode):
         suite, _, task = self._task.partition("/")
         if not task.isdigit():
             raise World2ActError(f"task {self._task!r} is not suite/number, for example libero_goal/8")
-        from world2act_core.simulators.libero import LiberoSimulator
-
-        self._simulator = LiberoSimulator(suite, int(task))
+        patience = Patience(call_s=self._patience_s)
+        self._simulator = open_simulator(suite, int(task), remote=self._remote, patience=patience)
         if self._simulator.embodiment.name != self._embodiment.name:
-            raise World2ActError(f"LIBERO simulates a {self._simulator.embodiment.name}, not a {self._embodiment.name}")
+            simulated = self._simulator.embodiment.name
+            raise World2ActError(f"{suite} simulates a {simulated}, not a {self._embodiment.name}")
         self._events = self.speak(EpisodeEvent, EPISODE_EVENT_TOPIC, EVENT)
         topics = state_topics(self._embodiment)
         self._outputs = {topic: self.speak(message_class(kind), topic, STATE) for topic, kind in topics.items()}
@@ -88,6 +92,8 @@ class SimArmNode(World2ActNode):
         try:
             self._reset(request)
         except World2ActError as error:
+            if self._progress is not None:  # it was lost between its START and its first frame
+                self._end(compose.clipped(str(error)))
             response.success, response.message = False, str(error)
             return response
         response.success, response.task = True, self._simulator.task
@@ -137,7 +143,7 @@ class SimArmNode(World2ActNode):
 
     def _end(self, reason: str) -> None:
         assert self._progress is not None
-        success = None if reason == "cancelled" else self._progress.solved
+        success = self._progress.solved if reason in (SUCCESS, TIME_LIMIT) else None
         event = compose.episode_event(
             compose.END,
             self._stamp_ns,
@@ -170,6 +176,14 @@ class SimArmNode(World2ActNode):
             self._step(values)
 
     def _step(self, action: Array) -> None:
+        try:
+            self._advance(action)
+        except SimulatorLost as loss:
+            if self._progress is not None:
+                self._end(compose.clipped(str(loss)))
+            self.report(ERROR, str(loss))
+
+    def _advance(self, action: Array) -> None:
         assert self._progress is not None
         action = self._embodiment.clamp(action)
         self._gripper = float(action[self._embodiment.gripper.index])

@@ -1,0 +1,109 @@
+"""The options of a regression, the same for ``pytest sim_tests`` and ``world2act gate --policy``.
+
+Beside the package and not in it: a command's ``--help`` must not import what runs a policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from world2act_core.errors import World2ActError
+
+if TYPE_CHECKING:
+    from world2act_core.recipes.regression import Regression
+
+EPISODES = 20
+"""Most starts a task, unless told otherwise."""
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--policy": {"metavar": "ADDRESS", "help": "the policy, e.g. run:runs/demo or onnx:exports/demo"},
+    "--suite": {
+        "action": "append",
+        "default": [],
+        "metavar": "NAME",
+        "help": "e.g. libero_goal or libero_goal_swap; more than once for several",
+    },
+    "--tasks": {"default": "", "metavar": "N,N", "help": "of every suite, from 0 (default all)"},
+    "--episodes": {
+        "type": int,
+        "default": EPISODES,
+        "metavar": "N",
+        "help": f"most starts a task (default {EPISODES})",
+    },
+    "--against": {
+        "action": "append",
+        "default": [],
+        "type": Path,
+        "metavar": "JSON",
+        "help": "baseline: evaluation.json, or a folder with some; more than once for several",
+    },
+    "--non-inferior": {
+        "type": float,
+        "metavar": "MARGIN",
+        "help": "demand that it is shown to lose less than MARGIN points (default: fail if it is shown to lose)",
+    },
+    "--alpha": {"type": float, "default": 0.05, "help": "most that a false verdict may happen, a task (default 0.05)"},
+    "--max-limit-hits": {
+        "type": int,
+        "metavar": "N",
+        "help": "refusals of the safety filter, a task (default as the baseline; without one 0)",
+    },
+    "--max-holds": {
+        "type": int,
+        "metavar": "N",
+        "help": "control steps that it would hold, a task (default as the baseline; without one 0)",
+    },
+    "--max-jerk": {"type": float, "metavar": "J", "help": "largest jerk, m/s^3 or rad/s^3 (default as the baseline)"},
+    "--max-latency-ms": {
+        "type": float,
+        "metavar": "MS",
+        "help": "99th percentile of a chunk's time (default: only reported)",
+    },
+    "--ros": {"action": "store_true", "help": "the first starts through the full ROS 2 graph too"},
+    "--ros-episodes": {"type": int, "default": 2, "metavar": "N", "help": "how many of them, a task (default 2)"},
+    "--draws": {
+        "action": "store_true",
+        "help": "the policy draws at random: with --ros compare outcomes, not states",
+    },
+    "--workers": {"type": int, "default": 2, "metavar": "W", "help": "simulators at a time (default 2)"},
+    "--out": {
+        "type": Path,
+        "default": Path("runs/sim_tests"),
+        "metavar": "FOLDER",
+        "help": "of trials, failures, verdict and report (default runs/sim_tests)",
+    },
+}
+"""Flag → keyword arguments of ``argparse``'s ``add_argument`` and of pytest's ``addoption``."""
+
+
+def regression(option: Callable[[str], Any]) -> Regression:
+    """The question that the options ask.
+
+    Args:
+        option: name, e.g. ``ros_episodes`` → its value.
+
+    Raises:
+        World2ActError: ``--tasks`` are no numbers, or ``--ros`` asks for no episode.
+    """
+    from world2act_core.recipes.regression import Regression, SafetyLimits
+
+    try:
+        tasks = tuple(dict.fromkeys(int(part) for part in option("tasks").split(",") if part.strip()))
+    except ValueError:
+        raise World2ActError(f"--tasks {option('tasks')} are not numbers, for example --tasks 0,8") from None
+    if option("ros") and option("ros_episodes") < 1:
+        raise World2ActError(f"--ros with --ros-episodes {option('ros_episodes')} tries nothing: name 1 or more")
+    return Regression(
+        policy=option("policy"),
+        suites=tuple(option("suite")),
+        tasks=tasks,
+        episodes=option("episodes"),
+        against=tuple(option("against")),
+        non_inferior=option("non_inferior") / 100 if option("non_inferior") else None,
+        alpha=option("alpha"),
+        limits=SafetyLimits(option("max_limit_hits"), option("max_holds"), jerk_max=option("max_jerk")),
+        max_latency_ms=option("max_latency_ms"),
+        graph_episodes=option("ros_episodes") if option("ros") else 0,
+        draws=option("draws"),
+    )
