@@ -3,8 +3,8 @@
 Run: python -m benchmarks.simulator_workers
 
 Overhead: one scripted LIBERO demonstration, its actions repeated in process and in a process of its own, in turn, so
-that whatever else the machine does meets both. Wall time is what an evaluation waits; CPU time is that of both processes
-of the remote simulator together, and says less about how busy the machine is.
+that whatever else the machine does meets both. Wall time is what an evaluation waits; CPU time is that of both
+processes of the remote simulator together, and says less about how busy the machine is.
 """
 
 from __future__ import annotations
