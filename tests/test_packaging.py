@@ -17,8 +17,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 CORE = sorted((ROOT / "world2act_core").rglob("*.py"))
 OWN = {"world2act", "world2act_core", "world2act_interfaces"}
-# Asks for another torch than we do, so it lives in an environment of its own (docs/policies.md).
-ELSEWHERE = {"lerobot"}
+# In environments of their own: one wants another torch (docs/policies.md), one another robosuite (docs/robocasa.md).
+ELSEWHERE = {"lerobot", "robocasa"}
 # Import names of ROS 2 (message packages end in _msgs).
 ROS = {"rclpy", "launch", "launch_ros", "ament_index_python", "rosidl_runtime_py", "world2act_interfaces"}
 

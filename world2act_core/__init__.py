@@ -12,7 +12,7 @@ The rooms, from the ground up (a room imports only from rooms above it in this l
 ``networks``     blocks and the patch codec, of which the compact models are made
 ``policies``     base policies behind one protocol, in process or behind a server; servers of our own
 ``world_model``  frame + skill prompt → imagined latents
-``simulators``   LIBERO and RoboCasa behind one protocol, scripted demonstrators, worker processes
+``simulators``   LIBERO and RoboCasa behind one protocol, here or in their own processes; demonstrators; workers
 ``skills``       episodes and instructions → atomic skill clips, decided by events and words that agree
 ``calibration``  a camera's lens, place and clock, and the gripper's width: measured, stored, checked
 ``alignment``    Stage 1: one latent space for video latents and action chunks

@@ -127,7 +127,8 @@ def test_robocasa_tells_what_its_kitchens_are(monkeypatch: pytest.MonkeyPatch, t
     finding = checks.robocasa()
     assert finding.status == "missing" and "robosuite 1.5" in finding.detail
     assert finding.mend.endswith("robocasa.scripts.download_kitchen_assets --type all")
-    (tmp_path / "fixtures").mkdir()
+    for folder in ("fixtures", "objects", "textures"):
+        (tmp_path / folder).mkdir()
     (tmp_path / "fixtures" / "box.obj").write_text("v 0 0 0\n" * 8)
     finding = checks.robocasa()
     assert finding.status == "ok" and "placeholder kitchens" in finding.detail

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from world2act_core.evaluation.console import result_table
@@ -50,3 +52,11 @@ def test_any_terminal_can_show_it_and_columns_line_up(base: str, post: str) -> N
     assert table.isascii()
     rows = [table.splitlines()[i] for i in (2, 4, 5, 7)]
     assert len({len(row) for row in rows}) == 1
+
+
+def test_trials_whose_simulator_died_are_counted_under_the_table() -> None:
+    trials = paired("10", "11")
+    again = [replace(trials.base[0], attempts=2), trials.base[1]]
+    table = result_table(pair_trials(again, trials.post))
+    assert table.splitlines()[-1] == "1 trial was begun twice because its simulator or worker died the first time"
+    assert "begun twice" not in result_table(trials)

@@ -122,6 +122,7 @@ def test_by_the_wall_clock_it_refuses_a_foreign_start_and_runs_its_own(probe: An
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_killed_simulator_ends_the_episode_with_that_reason_and_the_next_one_runs(
     probe: Any, domain: int, offline: Path
 ) -> None:
@@ -138,7 +139,7 @@ def test_a_killed_simulator_ends_the_episode_with_that_reason_and_the_next_one_r
             probe.wait(sent.done, 30, f"{name} is accepted")
             meanwhile()
             result = sent.result().get_result_async()
-            probe.wait(result.done, 150, f"{name} is over")
+            probe.wait(result.done, 200, f"{name} is over")
             return result.result().result
 
         def kill() -> None:

@@ -22,6 +22,11 @@ def test_the_horizon_ends_it_when_no_whole_chunk_is_left() -> None:
     assert [progress.advance(False) for _ in range(8)][-1] == "time limit"
 
 
+def test_an_episode_that_ends_before_its_first_prompt_has_no_skills() -> None:
+    """A node that was interrupted there ended with a traceback."""
+    assert EpisodeProgress(4, 100).skills() == ()
+
+
 def test_skills_last_until_the_next_prompt() -> None:
     progress = EpisodeProgress(4, 100)
     progress.prompt("reach")

@@ -45,6 +45,8 @@ class EpisodeProgress:
             self._prompts.append((skill, self.step))
 
     def skills(self) -> tuple[Skill, ...]:
-        """The skills so far, in order."""
+        """The skills so far, in order; none before the first prompt."""
+        if not self._prompts:
+            return ()
         ends = [start for _, start in self._prompts[1:]] + [self.step]
         return tuple(Skill(skill, start, end) for (skill, start), end in zip(self._prompts, ends, strict=True))

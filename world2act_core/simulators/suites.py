@@ -53,9 +53,9 @@ def tasks_here(suite: str, tasks: Sequence[int] = ()) -> dict[int, TaskFacts]:
 
 @lru_cache(maxsize=16)  # it takes a process that imports the simulator
 def _tasks_elsewhere(suite: str, tasks: tuple[int, ...]) -> dict[int, TaskFacts]:
-    from world2act_core.simulators.remote.process import ServerProcess
+    from world2act_core.simulators.remote.process import begin_process
 
-    server = ServerProcess(family_of(suite).interpreter(), suite, PATIENCE.scene_s)
+    server = begin_process(suite, suite, PATIENCE.scene_s)
     try:
         answer, _ = server.ask({"op": "tasks", "suite": suite, "tasks": list(tasks)}, PATIENCE.scene_s)
     finally:

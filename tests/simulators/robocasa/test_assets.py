@@ -49,10 +49,19 @@ def test_missing_kitchens_are_one_sentence_with_robocasas_own_command(
         assets_folder(tmp_path)
 
 
+def test_what_the_wheel_brings_is_not_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    meshes(tmp_path, "fixtures", BOWL)
+    with pytest.raises(MissingExtraError, match="are not in"):
+        assets_folder(tmp_path)
+
+
 def test_the_named_folder_wins_over_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package, named = tmp_path / "robocasa", tmp_path / "kitchens"
-    meshes(package / "models" / "assets", "fixtures", BOWL)
-    meshes(named, "fixtures", BOX)
+    for folder in (package / "models" / "assets", named):
+        meshes(folder, "fixtures", BOWL)
+        meshes(folder, "objects", BOWL)
+        (folder / "textures").mkdir()
     monkeypatch.delenv(VARIABLE, raising=False)
     assert assets_folder(package) == package / "models" / "assets"
     monkeypatch.setenv(VARIABLE, str(named))

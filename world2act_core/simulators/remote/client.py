@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from world2act_core.embodiment import load_embodiment
 from world2act_core.errors import SimulatorLost, World2ActError
-from world2act_core.simulators.opening import PATIENCE, Patience, family_of
+from world2act_core.simulators.opening import PATIENCE, Patience
 from world2act_core.simulators.protocol import Simulator
-from world2act_core.simulators.remote.process import ServerProcess
+from world2act_core.simulators.remote.process import Server, begin_process
 from world2act_core.simulators.remote.session import observation_from
 from world2act_core.simulators.rendering import FAST, RenderSettings
 from world2act_core.simulators.rollout import Moment
@@ -45,14 +45,15 @@ class RemoteSimulator:
         image_size: int | None = None,
         rendering: RenderSettings = FAST,
         patience: Patience = PATIENCE,
+        begin: Callable[[str, str, float], Server] = begin_process,
     ) -> None:
-        """``image_size``: rows and columns of every image; None takes the embodiment's."""
+        """Args as ``opening.open_simulator``; ``begin(suite, name, seconds)`` starts a server, see ``on_ray``."""
         self.suite, self.task_index = suite, task
-        self._interpreter = family_of(suite).interpreter()
+        self._begin = begin
         self._scene = {"suite": suite, "task": task, "image_size": image_size, "rendering": asdict(rendering)}
         self._patience = patience
         self._loss: SimulatorLost | None = None
-        self._server: ServerProcess | None = None
+        self._server: Server | None = None
         self._reached: Observation | None = None
         self._start()
 
@@ -109,7 +110,7 @@ class RemoteSimulator:
 
     def _start(self) -> None:
         name = f"{self.suite}/{self.task_index}"
-        self._server, self._loss = ServerProcess(self._interpreter, name, self._patience.scene_s), None
+        self._server, self._loss = self._begin(self.suite, name, self._patience.scene_s), None
         self.versions = self._server.versions
         try:
             said, _ = self.ask("open", self._patience.scene_s, **self._scene)

@@ -11,10 +11,10 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from world2act_core.errors import SimulatorLost
-from world2act_core.simulators.opening import CHECKOUT
+from world2act_core.simulators.opening import CHECKOUT, family_of
 from world2act_core.simulators.remote import shared
 from world2act_core.simulators.remote.messages import VERSION, BadMessage, error_from, receive, send
 from world2act_core.types import Array
@@ -24,6 +24,29 @@ GOODBYE_S = 5.0
 _OURS = "import sys; sys.path[:] = {paths!r}; "
 _THEIRS = "import sys; sys.path.append({root!r}); "
 _SERVE = "from world2act_core.simulators.remote.server import main; main({socket}, {memory})"
+
+
+class Server(Protocol):
+    """A server as a client sees it, wherever it is; for what each does see ``ServerProcess``."""
+
+    versions: dict[str, str]
+    pid: int
+
+    def ask(self, request: Mapping[str, Any], patience_s: float) -> tuple[dict[str, Any], dict[str, Array]]:
+        """The answer to a request: its values, and the arrays that came with it."""
+
+    def end(self) -> None:
+        """End it."""
+
+
+def begin_process(suite: str, name: str, patience_s: float) -> ServerProcess:
+    """A server on this machine, in the interpreter that simulates a suite.
+
+    Raises:
+        MissingExtraError: there is none.
+        SimulatorLost: it did not come up.
+    """
+    return ServerProcess(family_of(suite).interpreter(), name, patience_s)
 
 
 class ServerProcess:

@@ -20,6 +20,9 @@ OWN = "robocasa"
 """Assets that are RoboCasa's own, beside ``PLACEHOLDER``."""
 DOWNLOAD = ".venv-robocasa/bin/python -m robocasa.scripts.download_kitchen_assets --type all"
 
+DOWNLOADED = ("objects", "textures")
+"""Folders that the download brings; of fixtures the wheel has some already."""
+
 _BOX = 8
 """Vertices of a box; a mesh with no more stands in for another."""
 _LOOKED_AT = 200
@@ -38,7 +41,7 @@ def assets_folder(package: Path) -> Path:
     """
     named = os.environ.get(VARIABLE)
     folder = Path(named) if named else package / "models" / "assets"
-    if next(_meshes(folder / "fixtures"), None) is None:
+    if not all((folder / part).is_dir() for part in DOWNLOADED) or next(_meshes(folder / "fixtures"), None) is None:
         where = f"{VARIABLE}={named}" if named else f"the package, and {VARIABLE} is not set"
         raise MissingExtraError(
             f"RoboCasa's kitchen assets are not in {where}: download them (10 GB) with its own script, {DOWNLOAD}"
