@@ -16,7 +16,6 @@ import numpy as np
 
 from world2act_core.embodiment import load_embodiment
 from world2act_core.errors import ContractError, World2ActError
-from world2act_core.recipes.recording import Attempt, Outcome, attempt
 from world2act_core.simulators.opening import FAMILIES, Family
 from world2act_core.simulators.rendering import RenderSettings
 from world2act_core.simulators.rollout import Moment
@@ -111,11 +110,6 @@ def write_interpreter(path: Path, instead: str = "exec(sys.argv[-1])") -> Path:
     return path
 
 
-def try_it(job: Attempt, context: WorkerContext) -> Outcome:
-    """An attempt in a worker."""
-    return attempt(job, context)
-
-
 def lose_the_server(job: Path, context: WorkerContext) -> int:
     """Kill the simulator's process in the middle of an episode; only once if the file ``job`` is not there yet."""
     simulator = context.simulator(SUITE, 0)
@@ -137,7 +131,3 @@ def parent(at: str) -> None:
     half_written.write_text(str(simulator.pid))  # type: ignore[attr-defined]
     half_written.rename(at)
     signal.pause()
-
-
-def known() -> None:
-    """Importing this module has made the toy known."""
