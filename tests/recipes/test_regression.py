@@ -254,6 +254,25 @@ def test_a_baseline_of_another_protocol_is_refused(tmp_path: Path, baseline: Pat
         planned_entries(question(against=(tmp_path / "none",)))
 
 
+def test_a_baseline_whose_tasks_differ_in_horizon_is_compared_task_by_task(tmp_path: Path, baseline: Path) -> None:
+    raw = json.loads(baseline.read_text())
+    raw["protocol"]["horizon"] = {"3": 700, "8": 300}
+    (tmp_path / "evaluation.json").write_text(json.dumps(raw))
+    assert len(planned_entries(question(against=(tmp_path,)))) == 1
+    raw["protocol"]["horizon"]["8"] = 301
+    (tmp_path / "evaluation.json").write_text(json.dumps(raw))
+    with pytest.raises(RunError, match="'horizon': 301"):
+        planned_entries(question(against=(tmp_path,)))
+
+
+def test_a_baseline_of_another_look_is_said(tmp_path: Path, baseline: Path) -> None:
+    raw = json.loads(baseline.read_text())
+    raw["rendering"]["image_size"] = 256
+    (tmp_path / "evaluation.json").write_text(json.dumps(raw))
+    found = checked(tmp_path / "out", ToyPool(), against=(tmp_path / "evaluation.json",))
+    assert found.passed and found.checks["success"].message.endswith("; note: not the baseline's: rendering")
+
+
 def test_a_baseline_with_fewer_starts_bounds_the_episodes(tmp_path: Path) -> None:
     short = make_baseline(tmp_path, ToyPool(), episodes=7)
     (entry,) = planned_entries(question(against=(short,), episodes=20))

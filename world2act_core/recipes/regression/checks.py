@@ -53,7 +53,11 @@ class SafetyLimits:
 
 
 def success_check(
-    trials: Sequence[Trial], baseline: Sequence[Trial], test: SequentialPairedTest | None, non_inferior: float | None
+    trials: Sequence[Trial],
+    baseline: Sequence[Trial],
+    test: SequentialPairedTest | None,
+    non_inferior: float | None,
+    differing: Sequence[str] = (),
 ) -> Check:
     """Whether the policy solves the task as the baseline did.
 
@@ -61,6 +65,7 @@ def success_check(
         trials: the policy's, one a counted start.
         baseline: on the same starts in the same order; empty without a baseline.
         test: as ``Regression.test`` makes it, fed with them; None without a baseline.
+        differing: in what else than the policy the two evaluations differ; it is said, and changes no verdict.
     """
     solved, n = sum(trial.success for trial in trials), len(trials)
     wilson = wilson_interval(solved, n)
@@ -85,7 +90,8 @@ def success_check(
     }
     counts = f"{lost} of {n} starts lost, {gained} gained, {test.alike} alike (of at most {test.max_starts})"
     band = f"success rate {points_interval(interval)} points, {interval_name(test.confidence)}".replace(MINUS, "-")
-    return Check("success", *_answer(test, swapped, f"{counts}; {band}"), figures)
+    note = f"; note: not the baseline's: {', '.join(differing)}" if differing else ""
+    return Check("success", *_answer(test, swapped, f"{counts}; {band}{note}"), figures)
 
 
 def _decision(test: SequentialPairedTest, swapped: bool) -> str:

@@ -36,6 +36,12 @@ class Checked:
         return all(check.passed for check in self.checks.values())
 
 
+def differing(results: SuiteResults, baseline: SuiteResults | None) -> list[str]:
+    """In what policy and baseline were not evaluated alike, though that may be meant."""
+    names = () if baseline is None else ("rendering", "versions")
+    return [name for name in names if getattr(results, name) != getattr(baseline, name)]
+
+
 def check_entry(question: Regression, entry: Entry, out: Path, pool: WorkerPool) -> Checked:
     """Run an entry's trials, or what is missing of them, and its checks.
 
@@ -65,7 +71,7 @@ def check_entry(question: Regression, entry: Entry, out: Path, pool: WorkerPool)
     paired = [before[trial.start_id] for trial in trials] if before else []
     test = tested(trials) if before else None
     checks = [
-        success_check(trials, paired, test, question.non_inferior),
+        success_check(trials, paired, test, question.non_inferior, differing(results, entry.baseline)),
         safety_check(trials, paired, question.limits),
         latency_check(results, question.max_latency_ms),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -133,10 +133,11 @@ def _with_baseline(
         raise RunError(f"{says} trials of {entry.id}: name one evaluation of it with --against")
     (baseline,) = known
     for name in MUST_AGREE:
-        if getattr(baseline, name) != facts[name]:
+        theirs, ours = (_of_task(value, entry.task) for value in (getattr(baseline, name), facts[name]))
+        if theirs != ours:
             raise RunError(
-                f"the baseline of {entry.id} differs in {name} ({getattr(baseline, name)} against {facts[name]}), so "
-                "its trials cannot be paired: evaluate the baseline anew"
+                f"the baseline of {entry.id} differs in {name} ({theirs} against {ours}), so its trials cannot be "
+                "paired: evaluate the baseline anew"
             )
     trials = {trial.start_id: trial for trial in baseline.of_task(entry.task)}
     starts = [Start(entry.suite, entry.task, index).id for index in range(question.episodes)]
@@ -146,6 +147,13 @@ def _with_baseline(
     _refuse_too_few(entry, len(common), question)
     kept = replace(baseline, trials=tuple(trials[start] for start in common))
     return replace(entry, episodes=len(common), baseline=kept)
+
+
+def _of_task(agreed: Any, task: int) -> Any:
+    """What two evaluations must agree in, of one task: a suite whose tasks differ in horizon names each by number."""
+    if not isinstance(agreed, Mapping) or not isinstance(agreed.get("horizon"), Mapping):
+        return agreed
+    return {**agreed, "horizon": agreed["horizon"].get(str(task))}
 
 
 def _refuse_too_few(entry: Entry, starts: int, question: Regression) -> None:
