@@ -1,7 +1,8 @@
 """What limits post-training: the truth in the place of one part at a time (ours).
 
 All four train the residual at the frames of the action-free videos, because there the truth is known: what really
-followed, and what was really done. ``at_videos`` is the reference that has no truth in it.
+followed, and what was really done; in one round, of as many steps as all of Stage 2 has. ``at_videos`` is the reference
+that has no truth in it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import replace
 
 import torch
 
-from world2act_core.recipes.stages import POLICY, RESIDUAL, post_training_set
+from world2act_core.recipes.stages import POLICY, RESIDUAL, Stages, post_training_set
 from world2act_core.recipes.study.cells import Context, Made
 from world2act_core.recipes.study.methods.shared import Shared
 from world2act_core.runs import Stage
@@ -38,7 +39,8 @@ def true_adapter(context: Context) -> Made:
 
 
 def true_actions(context: Context) -> Made:
-    """The actions that were really done as what the decode term asks for: what is left is the residual's own limit."""
+    """The actions that were really done as what the decode term asks for, and no contrast, which would ask for what the
+    adapter reads: what is left is the residual's own limit."""
     shared = Shared(context)
     return _trained(context, shared, shared.learning.stage1, true_actions=True)
 
@@ -48,7 +50,12 @@ def _trained(
 ) -> Made:
     learning, stage = shared.learning, context.stage
     table = learning.work.table([learning.videos])
-    trainer = learning.work.trainer(learning.demonstrations, learning.base, learning.world_model, stage1)
+    recipe = context.recipe
+    stage2 = replace(recipe.stage2, steps=recipe.rounds * recipe.stage2.steps)
+    if true_actions:
+        stage2 = replace(stage2, contrast=0.0)
+    work = Stages(replace(recipe, stage2=stage2), context.pool)
+    trainer = work.trainer(learning.demonstrations, learning.base, learning.world_model, stage1)
     latents = (real_latents if true_latents else imagined_latents)(trainer.model, table)
     data = post_training_set(table, trainer.policy, latents, trainer.alignment, imagined=not true_latents)
     if true_actions:
