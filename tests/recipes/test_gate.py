@@ -224,7 +224,7 @@ def test_each_start_prints_a_line(run: Path) -> None:
 def test_the_exit_code_is_the_answer(
     run: Path, succeeds: Any, code: int, verdict: str, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(workers, "WorkerPool", lambda workers: ToyPool(succeeds))
+    monkeypatch.setattr(workers, "WorkerPool", lambda workers, **_: ToyPool(succeeds))
     assert main(["gate", str(run)]) == code
     assert verdict in capsys.readouterr().out
     assert main(["gate", str(run), "--check"]) == code

@@ -12,8 +12,8 @@ from world2act_core.recipes.results.rows import Mean, Row, Stored, assets_label,
 
 STUDY = "world2act.study_cell/1"
 """``recipes.study.records.SCHEMA``: its module brings torch, which is imported only if there is such a record."""
-NO_RESULTS = ("world2act.export/", "world2act.residuals/")
-"""Schemas of files that hold no success rates."""
+NO_RESULTS = ("world2act.export/", "world2act.residuals/", "world2act.regression/", "world2act.failure/")
+"""Schemas of files that hold no success rates, or whose trials an ``evaluation.json`` beside them holds."""
 
 
 def _evaluation(path: Path, raw: Mapping[str, Any]) -> Stored:
