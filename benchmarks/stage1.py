@@ -11,7 +11,8 @@ file (its latents are not: only videos are anchors); temperature 0.07; AdamW 1e-
 gradients clipped to 1. Its losses are those of Stage 1 in one direction.
 
 *Ours*: ``train_alignment`` as it stands, with its checkpoint and progress bar: 8 chunks of each of 16 clips a step, the
-contrast in both directions. The files were read once beforehand.
+contrast in both directions. The files were read once beforehand. An adapter that reads flow sees every chunk once,
+before its first step; a row counts that in, with as many steps as the recipe has, the next is the steps by themselves.
 
 A training sample is a chunk of video that is aligned with its own actions; padding does not count. The loop and ours
 take turns, so that another load of the machine meets both alike; the figures are medians over the turns, and the ratio
@@ -35,9 +36,13 @@ from benchmarks._machine import machine
 from benchmarks._published_loop import Clip, PublishedLoop
 from world2act_core.alignment.train import Stage1Config, train_alignment
 from world2act_core.episodes.chunks import ChunkTable
+from world2act_core.networks.codec import PatchCodec
 from world2act_core.world_model.chunk_latents import InMemoryLatents
 
 M, A = 4, 7
+RECIPE_STEPS = 2500
+WITH_SEEING = "ours, flow (the recipe's), with what is seen once"
+SEEING, STEPS_ALONE = "seeing", "ours, flow (the recipe's), the steps"
 SKILLS = 8
 BATCH = 16
 
@@ -101,6 +106,21 @@ def read_all(clips: list[Clip]) -> tuple[ChunkTable, InMemoryLatents]:
     return table, InMemoryLatents(latents, table.before, table.after)
 
 
+def fitted_codec(shape: tuple[int, int, int]) -> PatchCodec | None:
+    """The compact world model's, if the latents are like its own; what it decodes is noise."""
+    codec = PatchCodec(64, 2, 8, 16)
+    if shape != codec.latent_shape:
+        return None
+    codec.fit(torch.randint(0, 256, (64, 64, 128, 3), dtype=torch.uint8))
+    return codec
+
+
+def _difference(all_of_it: float, one_step: float) -> float:
+    """Chunks a second of the steps but the first, from the rates of all steps and of one; each has seen all chunks."""
+    chunks = BATCH * Stage1Config().length
+    return (RECIPE_STEPS - 1) * chunks / (RECIPE_STEPS * chunks / all_of_it - chunks / one_step)
+
+
 def rates(work: Callable[[], int]) -> tuple[float, float]:
     """Chunks a second, and a second of CPU time."""
     wall, cpu = time.perf_counter(), time.process_time()
@@ -112,24 +132,31 @@ def compare(case: Case, turns: int, folder: Path) -> None:
     """Print the rows of one case."""
     clips = write_clips(case, folder)
     table, latents = read_all(clips)
-    loop = PublishedLoop(clips, BATCH, M)
+    loop, codec = PublishedLoop(clips, BATCH, M), fitted_codec(case.shape)
 
-    def ours(pooling: str) -> int:
-        config = Stage1Config(steps=case.our_steps, batch=BATCH, pooling=pooling)
+    def ours(pooling: str, steps: int = case.our_steps) -> int:
+        config = Stage1Config(steps=steps, batch=BATCH, pooling=pooling)
         checkpoint = folder / "checkpoint.pt"
         checkpoint.unlink(missing_ok=True)
-        train_alignment(table, latents, config, 0, checkpoint, label=case.name)
-        return case.our_steps * BATCH * config.length
+        train_alignment(table, latents, config, 0, checkpoint, label=case.name, codec=codec)
+        return steps * BATCH * config.length
 
     works: dict[str, Callable[[], int]] = {
         "straightforward loop": lambda: sum(loop.step() for _ in range(case.loop_steps)),
-        "ours, every patch (default)": lambda: ours("patches"),
+        "ours, every patch": lambda: ours("patches"),
         "ours, the paper's video adapter": lambda: ours("average"),
     }
+    if codec is not None:
+        works[WITH_SEEING] = lambda: ours("flow", RECIPE_STEPS)
+        works[SEEING] = lambda: ours("flow", 1)
     loop.step()  # reads what is not in the page cache yet
     found = [{name: rates(work) for name, work in works.items()} for _ in range(turns)]
     print(f"\n{case.name + ', latents ' + str(case.shape):66}{'chunks/s':>10}{'/s of CPU':>11}{'ratio':>7}")
-    for name in works:
+    if codec is not None:
+        for turn in found:
+            whole, seeing = turn[WITH_SEEING], turn.pop(SEEING)
+            turn[STEPS_ALONE] = _difference(whole[0], seeing[0]), _difference(whole[1], seeing[1])
+    for name in found[0]:
         wall, cpu = (statistics.median(turn[name][column] for turn in found) for column in (0, 1))
         ratio = statistics.median(turn[name][1] / turn["straightforward loop"][1] for turn in found)
         print(f"  {name:64}{wall:10.0f}{cpu:11.0f}{ratio:7.1f}", flush=True)
