@@ -95,7 +95,7 @@ def test_an_evaluation_says_with_which_robocasa_and_which_kitchens(robocasa: Pat
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=1000)
     results = read_suite(tmp_path / "evaluation.json")
     assert [trial.success for trial in results.trials] == [True]
-    assert results.protocol == {**tasks[4].protocol, "control_rate_hz": 20, "horizon": 450}
+    assert results.protocol == {**tasks[4].protocol, "control_rate_hz": 20, "horizon": 450, "replan": 4}
     assert results.protocol["robocasa"] == "1.0.1"
     assert results.versions["rpent-robocasa365"] == "1.0.1" and results.versions["mujoco"] == "3.3.1"
     assert "4 NavigateKitchen" in done.stdout and "robocasa_atomic_seen, seeds; policy demonstrator" in done.stdout
