@@ -2,8 +2,8 @@
 
 An adapter that sees a scene guesses the action from where the policy usually goes; one that sees only how the latents
 differ has to learn from few labels what a difference means. How far things moved on the image is nearly the action
-itself, wherever they are: read from flow, ten demonstrations and the base's own rollouts tell more of an expert's
-videos than the true actions of a hundred of these videos do through latents (docs/post-training-trials.md).
+itself, wherever they are: read from flow, ten demonstrations and the base's own rollouts tell as much of where an
+expert's hand went as the true actions of a hundred of its videos do through latents (docs/post-training-trials.md).
 """
 
 from __future__ import annotations
