@@ -2,7 +2,8 @@
 
 Run: ``python -m benchmarks.engine [--chunks 3000] [--core 0] [--ordinary]``. A row is all that ``PostTrainedPolicy``
 does behind its base for one observation: the residual with its own B_a and D_a, from byte images and float arrays in
-numpy to clamped actions in numpy. ``+ B_v`` adds Stage 1's video adapter, as a monitor of the alignment would call it.
+numpy to clamped actions in numpy. ``+ B_v`` adds Stage 1's video adapter, as a monitor of the alignment would call it:
+the recipe's, which is given the flow between two pictures (OpenCV's search for it is not in this), or one of latents.
 Weights are random; speed does not depend on them. The largest difference from torch stands beside each row.
 
 Both take turns, block by block, on one core, pinned, with one thread. So that another program's time slices are not
@@ -25,34 +26,39 @@ from benchmarks._machine import machine, version
 from world2act_core.alignment.adapters import AdapterConfig, Alignment
 from world2act_core.embodiment import load_embodiment
 from world2act_core.networks.codec import PatchCodec
+from world2act_core.recipes.settings import Recipe
 from world2act_core.residual.engine import Graph, GraphResidual
-from world2act_core.residual.export import Wanted, write_graph
-from world2act_core.residual.lean import LeanResidual, core_of, lean_video
+from world2act_core.residual.export import Wanted, wanted_video, write_graph
+from world2act_core.residual.lean import LeanResidual, core_of
 from world2act_core.residual.network import Residual, ResidualConfig
 from world2act_core.types import Array
 
 ROBOT = load_embodiment("libero_panda")
-SIZE, VIEWS, PROPRIO = 64, 2, 12
+SIZE, VIEWS, PROPRIO, FEATURES = 64, 2, 12, Recipe().residual.features
 P50_MS, P99_MS, FASTER = 0.15, 0.5, 3.0
 BLOCK = 50
 Work = Callable[[], object]
 
 
-def residual_of(encoder: str) -> tuple[Residual, Alignment, PatchCodec]:
+def residual_of(encoder: str, pooling: str) -> tuple[Residual, Alignment]:
+    """As wide as the recipe's."""
     torch.manual_seed(0)
     codec = PatchCodec(SIZE, VIEWS)
     codec.fit(torch.randint(0, 256, (64, SIZE, VIEWS * SIZE, 3), dtype=torch.uint8))
-    alignment = Alignment(AdapterConfig(codec.latent_shape)).eval()
+    alignment = Alignment(AdapterConfig(codec.latent_shape, pooling=pooling, codec=codec.shape)).eval()
     used = torch.tensor([True] * 3 + [False] * 3 + [True])
-    residual = Residual(ResidualConfig(encoder=encoder), alignment, PROPRIO, used, codec).eval()
+    residual = Residual(ResidualConfig(encoder=encoder, features=FEATURES), alignment, PROPRIO, used, codec).eval()
     for parameter in residual.head[-1].parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    return residual, alignment, codec
+    return residual, alignment
 
 
-def images_row(encoder: str, folder: Path, with_video: bool) -> tuple[Work, Work, float, int]:
-    """ONNX Runtime's work for one chunk, eager torch's, their largest difference, how many parameters are trained."""
-    residual, alignment, codec = residual_of(encoder)
+def images_row(encoder: str, folder: Path, pooling: str = "") -> tuple[Work, Work, float, int]:
+    """ONNX Runtime's work for one chunk, eager torch's, their largest difference, how many parameters are trained.
+
+    With ``pooling`` a B_v of that kind as well.
+    """
+    residual, alignment = residual_of(encoder, pooling or "flow")
     rng = np.random.default_rng(0)
     base = rng.uniform(-1, 1, (1, ROBOT.chunk_length, ROBOT.action.size)).astype(np.float32)
     proprio = rng.standard_normal((1, PROPRIO)).astype(np.float32)
@@ -61,23 +67,20 @@ def images_row(encoder: str, folder: Path, with_video: bool) -> tuple[Work, Work
     expected = torch.from_numpy(residual.correct(base, proprio, frames))
     difference = write_graph(Wanted("residual.onnx", LeanResidual(residual), inputs, expected), folder)
     graph = GraphResidual(folder / "residual.onnx", "cpu")
-    before, after = torch.randn(2, 1, *codec.latent_shape)
-    pair = {"before": before, "after": after}
-    with torch.no_grad():
-        seen = alignment.video(before, after)
-    difference = max(difference, write_graph(Wanted("video.onnx", lean_video(alignment.video), pair, seen), folder))
-    video = Graph(folder / "video.onnx", "cpu")
-    arrays = {name: value.numpy() for name, value in pair.items()}
+    wanted = wanted_video(alignment, 1)
+    difference = max(difference, write_graph(wanted, folder))
+    video = Graph(folder / wanted.file, "cpu")
+    read = {name: value.numpy() for name, value in wanted.inputs.items()}
 
     def exported() -> Array:
-        if with_video:
-            video(**arrays)
+        if pooling:
+            video(**read)
         return ROBOT.clamp(base + np.float32(1) * graph.correct(base, proprio, frames))
 
     @torch.inference_mode()
     def eager() -> Array:
-        if with_video:
-            alignment.video(torch.from_numpy(arrays["before"]), torch.from_numpy(arrays["after"])).numpy()
+        if pooling:
+            alignment.video.read(*map(torch.from_numpy, read.values())).numpy()
         return ROBOT.clamp(base + np.float32(1) * residual.correct(base, proprio, frames))
 
     return exported, eager, difference, _trained(residual)
@@ -85,7 +88,7 @@ def images_row(encoder: str, folder: Path, with_video: bool) -> tuple[Work, Work
 
 def features_row(folder: Path) -> tuple[Work, Work, float, int]:
     """The residual behind its eyes, as where the base's own features of the images are at hand."""
-    residual, _, _ = residual_of("patches")
+    residual, _ = residual_of("patches", "flow")
     features = torch.randn(1, residual.eyes.size)
     base, proprio = torch.randn(1, ROBOT.chunk_length, ROBOT.action.size), torch.randn(1, PROPRIO)
     core = core_of(LeanResidual(residual)).eval()
@@ -145,10 +148,11 @@ def main() -> None:
     print(machine())
     print(f"onnx {version('onnx')}, onnxscript {version('onnxscript')}, onnxruntime {version('onnxruntime')}")
     rows: dict[str, Callable[[Path], tuple[Work, Work, float, int]]] = {
-        "demo: patches, 2 cameras of 64x64": lambda folder: images_row("patches", folder, False),
-        "demo + B_v": lambda folder: images_row("patches", folder, True),
-        "convolutions, 2 cameras of 64x64": lambda folder: images_row("convolutions", folder, False),
-        "paper's image head, tiled frame": lambda folder: images_row("paper", folder, False),
+        "demo: patches, 2 cameras of 64x64": lambda folder: images_row("patches", folder),
+        "demo + B_v": lambda folder: images_row("patches", folder, "flow"),
+        "demo + B_v of latents": lambda folder: images_row("patches", folder, "patches"),
+        "convolutions, 2 cameras of 64x64": lambda folder: images_row("convolutions", folder),
+        "paper's image head, tiled frame": lambda folder: images_row("paper", folder),
         "compact, on features of the base": features_row,
     }
     made = {}

@@ -13,20 +13,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.learning.scenes import SIZE, square_episode
 from tests.recipes.gate_runs import make_run
 from tests.residual.made import BASE, EMBODIMENT, make_residual, observation
+from world2act_core.alignment.adapters import AdapterConfig, Alignment
 from world2act_core.cli import main
 from world2act_core.episodes.writer import write_whole_bag
 from world2act_core.errors import RunError, World2ActError
 from world2act_core.evaluation.gate import Gate
 from world2act_core.evaluation.signature import KEY_VARIABLE, write_gate
 from world2act_core.evaluation.trials import Trial, pair_trials
+from world2act_core.networks.blocks import Standardise
+from world2act_core.networks.codec import PatchCodec
 from world2act_core.policies.address import open_policy
 from world2act_core.policies.run_folder import policy_files
 from world2act_core.residual.engine import read_export
-from world2act_core.residual.export import export_run
+from world2act_core.residual.export import export_run, wanted_video, write_graph
 from world2act_core.residual.files import write_skills
 from world2act_core.residual.providers import PROVIDERS, choose
 from world2act_core.runs import file_digest
@@ -92,6 +96,8 @@ def test_an_exported_policy_acts_without_torch(exported):
     code = f"""
 import sys
 from world2act_core.embodiment import load_embodiment
+from world2act_core.networks.blocks import Standardise
+from world2act_core.networks.codec import PatchCodec
 from world2act_core.policies.address import open_policy
 from world2act_core.types import Observation
 import numpy as np
@@ -102,6 +108,22 @@ robot.check_chunk(policy.act(Observation(0.0, {{"agentview": np.zeros((128, 128,
 assert "torch" not in sys.modules, "torch was loaded"
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("pooling", ["flow", "patches"])
+def test_the_adapters_of_stage_1_read_as_in_torch(tmp_path, pooling):
+    torch.manual_seed(0)
+    codec = PatchCodec(SIZE)
+    alignment = Alignment(AdapterConfig(codec.latent_shape, pooling=pooling, codec=codec.shape)).eval()
+    for layer in alignment.video.net:
+        if isinstance(layer, Standardise):
+            layer.fit(3 * torch.randn(50, layer.mean.numel()) + 1)
+    wanted = wanted_video(alignment, 5)
+    assert write_graph(wanted, tmp_path) < 1e-5
+    assert (wanted.file, list(wanted.inputs)) == (
+        "video_adapter.onnx", ["flow"] if pooling == "flow" else ["before", "after"],
+    )  # fmt: skip
+    assert float(wanted.expected.std(0).mean()) > 1e-3, "what is read makes a difference"
 
 
 @pytest.mark.slow

@@ -82,7 +82,8 @@ class Watch:
 
     def start(self) -> None:
         self._probe.wait_ready("skill_prompter", 60)
-        self._probe.wait(lambda: self.states, 20, "the arm's states")
+        # Both are said without a task, and show that the other side has found this listener.
+        self._probe.wait(lambda: self.states and self.commands, 30, "the arm's states and a command that holds")
         client = self._probe.node.create_client(Trigger, "skill_prompter/start")
         assert self._probe.wait_for_reply(client, Trigger.Request(), 20).success
 

@@ -15,12 +15,13 @@ import pytest
 from std_srvs.srv import Trigger
 
 from tests.ros.support import FakeArm, running, single
-from world2act.node import COMMAND, EVENT, make
+from world2act.node import COMMAND, EVENT, LATCHED, make
+from world2act.recorder import OLD_S
 from world2act_core.embodiment import Embodiment
 from world2act_core.episodes import compose, read_bag
-from world2act_core.episodes.storage import bag_messages
+from world2act_core.episodes.storage import bag_messages, decode
 from world2act_core.errors import DamagedBagError
-from world2act_interfaces.msg import ArmCommand, EpisodeEvent
+from world2act_interfaces.msg import ActionChunk, ArmCommand, EpisodeEvent, SkillPrompt
 
 
 def test_an_existing_folder_is_never_overwritten(domain: int, tmp_path: Path) -> None:
@@ -94,6 +95,29 @@ def test_a_write_that_fails_is_said_and_what_was_written_stays_readable(
     assert images > 10
 
 
+def test_an_event_is_recorded_though_its_writer_had_not_found_the_recorder(
+    probe: Any, domain: int, panda: Embodiment, tmp_path: Path
+) -> None:
+    """Regression: a START sent before the other side was discovered was lost, and with it the episode."""
+    bag = tmp_path / "bag"
+
+    def announce(episode_id: str) -> None:
+        events = probe.node.create_publisher(EpisodeEvent, "episode_event", EVENT)  # nobody knows of it yet
+        events.publish(
+            compose.episode_event(compose.START, 0, make=make, episode_id=episode_id, task="t", embodiment=panda.name)
+        )
+
+    announce("of another recording")
+    probe.spin(OLD_S + 0.1)
+    with running(single("recorder", folder=str(bag)), domain) as (processes, output):
+        probe.wait(lambda: probe.diagnosis("recorder") == "recording", 30, "the recording")
+        announce("of this recording")
+        probe.wait(lambda: probe.diagnosed("recorder", "messages") == "1", 30, "the event in the recorder")
+        processes.interrupt()
+        assert processes.wait() == 0, output.getvalue()
+    assert [decode(raw).episode_id for raw in bag_messages(bag)] == ["of this recording"]
+
+
 def test_an_interrupted_recording_is_closed_and_readable(
     probe: Any, domain: int, panda: Embodiment, tmp_path: Path
 ) -> None:
@@ -101,8 +125,8 @@ def test_an_interrupted_recording_is_closed_and_readable(
     arm = FakeArm(probe, panda)
     events = probe.node.create_publisher(EpisodeEvent, "episode_event", EVENT)
     commands = probe.node.create_publisher(ArmCommand, "arm_command", COMMAND)
-    for topic, kind in (("skill_prompt", "SkillPrompt"), ("action_chunk", "ActionChunk")):
-        probe.node.create_publisher(getattr(__import__("world2act_interfaces.msg").msg, kind), topic, 1)
+    for topic, kind, qos in (("skill_prompt", SkillPrompt, LATCHED), ("action_chunk", ActionChunk, 1)):
+        probe.node.create_publisher(kind, topic, qos)
     about: dict[str, Any] = {"episode_id": "e", "task": "t", "embodiment": panda.name}
     with running(single("recorder", folder=str(bag)), domain) as (processes, _):
         probe.wait_ready("recorder")

@@ -171,12 +171,20 @@ def wanted_graphs(
         z = alignment.action(chunk)
         yield Wanted("action_adapter.onnx", alignment.action, {"actions": chunk}, z)
         yield Wanted("action_decoder.onnx", alignment.decoder, {"latent": z}, alignment.decoder(z))
-        shape = tuple(alignment.config.latent_shape)  # any latents will do: what is compared is arithmetic
-        before, after = torch.randn(2, len(table), *shape, generator=torch.Generator().manual_seed(0))
-        video = alignment.reader_of_imagined
-        if video.motion is None:  # flow is OpenCV's, and no graph
-            pair = {"before": before, "after": after}
-            yield Wanted("video_adapter.onnx", lean_video(video), pair, video(before, after))
+        yield wanted_video(alignment, len(table))
+
+
+@torch.no_grad()
+def wanted_video(alignment: Alignment, count: int) -> Wanted:
+    """B_v from what it reads: two latents, or flow, whose search is OpenCV's and in no graph. Any will do: what is
+    compared is arithmetic."""
+    video, shape = alignment.reader_of_imagined, tuple(alignment.config.latent_shape)
+    random = torch.Generator().manual_seed(0)
+    if video.motion is not None:
+        read = {"flow": torch.randn(count, video.motion.values, generator=random)}
+    else:
+        read = {name: torch.randn(count, *shape, generator=random) for name in ("before", "after")}
+    return Wanted("video_adapter.onnx", lean_video(video), read, video.read(*read.values()))
 
 
 def write_graph(wanted: Wanted, folder: Path) -> float:

@@ -118,7 +118,10 @@ class LeanVideo(nn.Module):
 
 
 def lean_video(adapter: VideoAdapter) -> nn.Module:
-    """The same function of the same two latents."""
+    """The same function of the same two latents, or of the flow ``(B, 2 V GRID GRID)`` between them."""
+    if adapter.motion is not None:
+        standardise, _, first, *rest = adapter.net
+        return nn.Sequential(_of_raw(cast(Standardise, standardise), first), *rest)
     return LeanVideo(adapter) if adapter.pooling == "patches" else adapter
 
 

@@ -42,10 +42,14 @@ STATE = _qos(reliable=True, depth=10)  # offered; readers ask for STATE_READER, 
 STATE_READER = _qos(reliable=False, depth=10)
 COMMAND = _qos(reliable=True, depth=1)  # never an old one
 COMMAND_OFFERED = _qos(reliable=True, depth=10)  # kept until a recorder has them; an arm still takes only the newest
-EVENT = _qos(reliable=True, depth=10)
+DIAGNOSTICS = _qos(reliable=True, depth=10)
+# Kept for a reader that the writer has not found yet: each side finds the other in its own time, and without the START
+# that fell in between a recorded episode is lost.
+EVENT = _qos(reliable=True, depth=10, latched=True)
 EMERGENCY = _qos(reliable=True, depth=10)  # a stop: none may be lost
 LATCHED = _qos(reliable=True, depth=1, latched=True)  # late joiners get the current value
 RECORD = _qos(reliable=True, depth=1000)  # a recorder must not drop what a reader could skip
+RECORD_LATCHED = _qos(reliable=True, depth=1000, latched=True)
 RECORD_SENSOR = _qos(reliable=False, depth=1000)
 
 WIND_UP_S = 3.0  # how long a node that ends may still say and hear what belongs to its work
@@ -95,7 +99,7 @@ class World2ActNode(LifecycleNode):
         self._status: tuple[bytes, str] = (OK, "not configured")
         self._status_values: dict[str, Any] = {}
         self._autostart = self.parameter("autostart", True, "configure and activate by itself")
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", EVENT)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
         self.create_timer(1.0, self._publish_diagnostics)
         self.create_service(Trigger, "~/ready", self._on_ready)
 
@@ -186,8 +190,10 @@ class World2ActNode(LifecycleNode):
             topic = subscription.topic_name
             known = self.count_publishers(topic)
             matched = subscription.get_publisher_count() if hasattr(subscription, "get_publisher_count") else known
-            if matched < max(known, int(needed)):
+            if known < int(needed):
                 return f"nobody publishes {topic} yet"
+            if matched < known:
+                return f"a publisher of {topic} is not connected yet (or offers less than this node's QoS asks for)"
         for publisher in self._speaking:
             if publisher.get_subscription_count() < self.count_subscribers(publisher.topic_name):
                 return f"a reader of {publisher.topic_name} is not connected yet"

@@ -16,15 +16,19 @@ from typing import Any
 
 from rclpy.serialization import deserialize_message
 
-from world2act.node import ERROR, OK, RECORD, RECORD_SENSOR, World2ActNode, message_class
+from world2act.node import ERROR, OK, RECORD, RECORD_LATCHED, RECORD_SENSOR, World2ActNode, message_class
 from world2act.running import run_node
 from world2act.topics import recorded_topics, state_topics
-from world2act_core.episodes.messages import EPISODE_EVENT_TOPIC
+from world2act_core.episodes.messages import EPISODE_EVENT_TOPIC, SKILL_PROMPT_TOPIC
 from world2act_core.episodes.writer import BagWriter, require_space
 from world2act_core.errors import World2ActError
 from world2act_interfaces.msg import EpisodeEvent
 
 REORDER_S = 0.3  # a topic may lag this much behind the others
+KEPT = (EPISODE_EVENT_TOPIC, SKILL_PROMPT_TOPIC)  # their writers keep them for whoever comes late
+OLD_S = (
+    5.0  # what was kept from so long before this recording belongs to another; clocks of two machines differ by less
+)
 
 
 class RecorderNode(World2ActNode):
@@ -42,7 +46,7 @@ class RecorderNode(World2ActNode):
         self._optional = self.parameter("optional_topics", [], "topics that nobody needs to publish; all are recorded")
         self._writer: BagWriter | None = None
         self._heap: list[tuple[int, int, float, str, str, bytes]] = []
-        self._count, self._last_ns = 0, 0
+        self._count, self._last_ns, self._since_ns = 0, 0, 0
         self._begun: set[str] = set()  # episodes without an END
         self._ending_since = 0.0
 
@@ -52,12 +56,13 @@ class RecorderNode(World2ActNode):
         require_space(self._folder, self._min_free_mb)
         writer = BagWriter(self._folder, self._embodiment, compress=self._compress, split_mb=self._split_mb)
         self._writer = writer.__enter__()
+        self._since_ns = time.time_ns() - round(OLD_S * 1e9)
         cameras = {camera.topic for camera in self._embodiment.cameras.values()}
         optional = {*cameras, *self._optional}
         sensors = {*state_topics(self._embodiment), *cameras}
         for topic, kind in recorded_topics(self._embodiment).items():
             callback = functools.partial(self._on_message, topic, kind)
-            qos = RECORD_SENSOR if topic in sensors else RECORD
+            qos = RECORD_SENSOR if topic in sensors else RECORD_LATCHED if topic in KEPT else RECORD
             self.listen_raw(message_class(kind), topic, callback, qos, needed=topic not in optional)
         self.every(0.1, self._write_settled)
 
@@ -86,6 +91,8 @@ class RecorderNode(World2ActNode):
     def _on_message(self, topic: str, kind: str, data: bytes, info: dict[str, Any]) -> None:
         self._count += 1
         source_ns = int(info["source_timestamp"])
+        if topic in KEPT and source_ns < self._since_ns:
+            return
         heapq.heappush(self._heap, (source_ns, self._count, time.monotonic(), topic, kind, bytes(data)))
         if topic == EPISODE_EVENT_TOPIC:
             self._note(deserialize_message(data, EpisodeEvent))

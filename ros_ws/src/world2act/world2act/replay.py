@@ -22,7 +22,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
-from world2act.node import ERROR, EVENT, IMAGE, LATCHED, RECORD, STATE, make, message_class
+from world2act.node import DIAGNOSTICS, ERROR, IMAGE, LATCHED, RECORD, STATE, make, message_class
 from world2act.readiness import why_not_ready
 from world2act.topics import state_topics
 from world2act_core.embodiment import load_embodiment
@@ -54,7 +54,7 @@ class Replayer(Node):
         }
         self._prompts = self.create_publisher(SkillPrompt, messages.SKILL_PROMPT_TOPIC, LATCHED)
         self.create_subscription(ActionChunk, messages.ACTION_CHUNK_TOPIC, self._on_chunk, RECORD)
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENT)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
         # After the publishers: endpoints are announced in order, so who answers this has found those too.
         self._ready = self.create_client(Trigger, "policy/ready")
         self._chunk: ActionChunk | None = None

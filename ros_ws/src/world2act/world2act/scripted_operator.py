@@ -96,6 +96,7 @@ class ScriptedOperatorNode(World2ActNode):
         yield from self._move(self._operator.exercise(*self._measured()), "opening and closing the gripper")
         for number in range(1, self._episodes + 1):
             yield from self._move(self._operator.way_home(*self._measured()), "going home")
+            self._heard.clear()  # events of an earlier run are kept for whoever comes late
             yield from self._ask("start")
             yield from self._until(compose.START)
             yield from self._move(self._operator.episode(*self._measured()), f"episode {number} of {self._episodes}")

@@ -19,7 +19,7 @@ from lifecycle_msgs.srv import GetState
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
-from world2act.node import EVENT, LATCHED, RECORD_SENSOR, message_class, without_numbers
+from world2act.node import DIAGNOSTICS, LATCHED, RECORD_SENSOR, message_class, without_numbers
 from world2act_core.episodes import fields, messages
 from world2act_core.episodes.stamps import chunk_stamps
 from world2act_core.runtime.status import WINDOW_S, GraphStatus, NodeHealth, Stream
@@ -43,7 +43,7 @@ class StatusView(Node):
         self._asked: dict[str, tuple[float, Any]] = {}
         self._answered: dict[str, float] = {}
         self._heard: set[str] = set()
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENT)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
         self.create_timer(0.3, self.look)
 
     def look(self) -> None:

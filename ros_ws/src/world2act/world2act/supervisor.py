@@ -23,7 +23,7 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.executors import MultiThreadedExecutor
 from std_srvs.srv import Trigger
 
-from world2act.node import ERROR, EVENT, LATCHED, OK, WARN, RCLError, World2ActNode, without_numbers
+from world2act.node import DIAGNOSTICS, ERROR, LATCHED, OK, WARN, RCLError, World2ActNode, without_numbers
 from world2act.running import run_node
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.supervision import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Phase, Request, Supervision
@@ -86,7 +86,7 @@ class SupervisorNode(World2ActNode):
         namespace = self.get_namespace().strip("/")
         self._named = {f"{namespace}/{name}".lstrip("/"): name for name in names}
         self.create_subscription(
-            DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENT, callback_group=self._group
+            DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS, callback_group=self._group
         )
         self.create_timer(TICK_S, self._tick, callback_group=self._group)
         for verb in (self.bring_up, self.shut_down):
