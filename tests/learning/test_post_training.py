@@ -85,10 +85,10 @@ def toy_codec() -> PatchCodec:
     return codec
 
 
-def new_residual(alignment) -> Residual:
+def new_residual(alignment, **config) -> Residual:
     """It may move x and y only, the dimensions that the toy world's pushes use."""
     torch.manual_seed(0)
-    return Residual(ResidualConfig(), alignment, 5, USED, toy_codec())
+    return Residual(ResidualConfig(**config), alignment, 5, USED, toy_codec())
 
 
 def final_actions(residual: Residual, data: PostTrainingSet) -> torch.Tensor:
@@ -136,15 +136,33 @@ def test_an_untrained_residual_leaves_the_base_alone(learned):
     assert not correction.any()
 
 
-def test_stage_2_moves_the_base_towards_the_imagined_latents(learned, tmp_path):
+@pytest.mark.parametrize(("trunk", "correction"), [("tokens", "added"), ("flat", "added"), ("tokens", "instead")])
+def test_stage_2_moves_the_base_towards_the_imagined_latents(learned, tmp_path, trunk, correction):
     _, _, alignment, _ = learned
-    residual, data = new_residual(alignment), post_training_set(learned)
+    residual, data = new_residual(alignment, trunk=trunk, correction=correction), post_training_set(learned)
     residual.standardise.fit(data.proprio)
     history = train_residual(residual, alignment, data, SPAN, Stage2Config(steps=150), 0, tmp_path / "c.pt")
     assert history[-1]["cosine"] > history[0]["cosine"] + 0.15
     expected = torch.tensor([0.7, 0.0])  # what a push is on average; the rest of it no frame foretells
     before, after = data.base[..., :2] - expected, final_actions(residual, data)[..., :2] - expected
     assert after.square().mean() < 0.25 * before.square().mean()
+
+
+def test_what_stands_instead_of_the_base_hardly_follows_it_where_it_goes_astray(learned, tmp_path):
+    _, _, alignment, _ = learned
+    data, followed = post_training_set(learned), []
+    astray = replace(
+        data, base=data.base + 0.4 * torch.randn(data.base.shape, generator=torch.Generator().manual_seed(1))
+    )
+    for correction in ("added", "instead"):
+        residual = new_residual(alignment, trunk="flat", correction=correction)
+        residual.standardise.fit(data.proprio)
+        checkpoint = tmp_path / f"{correction}.pt"
+        train_residual(residual, alignment, data, SPAN, Stage2Config(steps=150), 0, checkpoint)
+        moved = final_actions(residual, astray)[..., USED] - final_actions(residual, data)[..., USED]
+        followed.append(moved.abs().mean() / (astray.base - data.base)[..., USED].abs().mean())
+    added, instead = followed
+    assert added > 0.8 and instead < 0.3, followed
 
 
 def test_targets_of_other_chunks_would_not_move_the_base_so(learned, tmp_path):
@@ -172,9 +190,10 @@ def test_stage_2_trains_the_residual_only(learned, tmp_path):
     assert all(torch.equal(value, frozen[name]) for name, value in residual.action.state_dict().items())
 
 
-def test_unused_action_dimensions_are_never_touched(learned, tmp_path):
+@pytest.mark.parametrize("correction", ["added", "instead"])
+def test_unused_action_dimensions_are_never_touched(learned, tmp_path, correction):
     _, _, alignment, _ = learned
-    residual, data = new_residual(alignment), post_training_set(learned)
+    residual, data = new_residual(alignment, correction=correction), post_training_set(learned)
     train_residual(residual, alignment, data, SPAN, Stage2Config(steps=30), 0, tmp_path / "c.pt")
     with torch.no_grad():
         correction = residual(data.base, data.proprio, residual.see(data.frames))
@@ -276,10 +295,13 @@ def test_base_and_residual_open_by_one_address(learned, base_file, tmp_path):
     assert np.array_equal(opened.act(observation(), "").actions, expected.act(observation(), "").actions)
 
 
-@pytest.mark.parametrize("encoder", ["convolutions", "patches", "paper"])
-def test_a_residual_survives_its_file_and_knows_its_base(learned, base_file, tmp_path, encoder):
+SHAPES = [*({"encoder": name} for name in ResidualConfig.encoders), {"trunk": "flat", "correction": "instead"}]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_residual_survives_its_file_and_knows_its_base(learned, base_file, tmp_path, shape):
     _, _, alignment, _ = learned
-    config = ResidualConfig(encoder=encoder)
+    config = ResidualConfig(**shape)
     residual = Residual(config, alignment, 5, USED, toy_codec()).eval()
     shake(residual, 1.0)
     save_residual(tmp_path / "residual.pt", residual, config, alignment, base_file, EMBODIMENT)

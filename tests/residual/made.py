@@ -15,13 +15,14 @@ from world2act_core.residual.files import save_residual
 from world2act_core.residual.network import Residual, ResidualConfig
 from world2act_core.types import Observation
 
-__all__ = ["BASE", "EMBODIMENT", "SEEN", "make_residual", "observation"]
+__all__ = ["BASE", "EMBODIMENT", "PATCHES", "SEEN", "make_residual", "observation"]
 
 BASE = "policy.pt"
+PATCHES = ResidualConfig(encoder="patches")
 SEEN = SeenInputs(("agentview",), STREAMS, SIZE)
 
 
-def make_residual(folder: Path, name: str, seed: int = 0, skill: str = "", encoder: str = "patches") -> Path:
+def make_residual(folder: Path, name: str, seed: int = 0, skill: str = "", config: ResidualConfig = PATCHES) -> Path:
     """``folder/name``, a residual that corrects a good deal, and its base ``folder/policy.pt`` unless it is there."""
     torch.manual_seed(seed)
     if not (folder / BASE).exists():
@@ -31,7 +32,6 @@ def make_residual(folder: Path, name: str, seed: int = 0, skill: str = "", encod
     codec = PatchCodec(SIZE)
     codec.fit(torch.from_numpy(table.frames))
     alignment = Alignment(AdapterConfig(codec.latent_shape))
-    config = ResidualConfig(encoder=encoder)
     used = torch.tensor([True] * 6 + [False])
     residual = Residual(config, alignment, table.proprio.shape[1], used, codec)
     residual.standardise.fit(torch.from_numpy(table.proprio))

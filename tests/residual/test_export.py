@@ -17,7 +17,7 @@ import torch
 
 from tests.learning.scenes import SIZE, square_episode
 from tests.recipes.gate_runs import make_run
-from tests.residual.made import BASE, EMBODIMENT, make_residual, observation
+from tests.residual.made import BASE, EMBODIMENT, PATCHES, make_residual, observation
 from world2act_core.alignment.adapters import AdapterConfig, Alignment
 from world2act_core.cli import main
 from world2act_core.episodes.writer import write_whole_bag
@@ -32,6 +32,7 @@ from world2act_core.policies.run_folder import policy_files
 from world2act_core.residual.engine import read_export
 from world2act_core.residual.export import export_run, wanted_video, write_graph
 from world2act_core.residual.files import write_skills
+from world2act_core.residual.network import ResidualConfig
 from world2act_core.residual.providers import PROVIDERS, choose
 from world2act_core.runs import file_digest
 from world2act_core.runtime.graphs.common import demand_gate
@@ -45,12 +46,12 @@ def record(bag: Path, index: int) -> None:
     write_whole_bag(replace(toy, images={"agentview": np.ascontiguousarray(images)}), bag, EMBODIMENT)
 
 
-def a_run(folder: Path, encoder: str = "patches", skills: tuple[str, ...] = ()) -> Path:
+def a_run(folder: Path, config: ResidualConfig = PATCHES, skills: tuple[str, ...] = ()) -> Path:
     made = folder / "made"
     made.mkdir()
-    make_residual(made, "any.pt", encoder=encoder)
+    make_residual(made, "any.pt", config=config)
     for number, skill in enumerate(skills):
-        make_residual(made, f"{skill}.pt", number, skill, encoder)
+        make_residual(made, f"{skill}.pt", number, skill, config)
 
     def post_train(path: Path) -> None:
         shutil.copyfile(made / "any.pt", path)
@@ -127,9 +128,19 @@ def test_the_adapters_of_stage_1_read_as_in_torch(tmp_path, pooling):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("encoder", ["convolutions", "paper"])
-def test_other_encoders_export_too(tmp_path, encoder):
-    done = export_run(a_run(tmp_path, encoder), tmp_path / "export", EMBODIMENT)
+@pytest.mark.parametrize(
+    "config",
+    [
+        ResidualConfig(encoder="convolutions"),
+        ResidualConfig(encoder="paper"),
+        ResidualConfig(encoder="patches", trunk="flat"),
+        ResidualConfig(encoder="patches", trunk="flat", correction="instead"),
+        ResidualConfig(encoder="patches", correction="instead", bound=0.1),
+    ],
+    ids=lambda config: f"{config.encoder}, {config.trunk}, {config.correction}",
+)
+def test_other_shapes_export_too(tmp_path, config):
+    done = export_run(a_run(tmp_path, config), tmp_path / "export", EMBODIMENT)
     assert max(done.differences.values()) < 1e-5
 
 

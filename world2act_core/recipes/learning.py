@@ -138,6 +138,7 @@ class Learning:
             "residual",
             "clips",
             "used_spread",
+            "unused",
             "post_training",
             "rounds",
         )

@@ -138,7 +138,7 @@ class OfflineLearning(Learning):
     @cached_property
     def stage2(self) -> Stage:
         read = [self.demonstrations, self.base, self.free_pairs, self.world_model, self.stage1]
-        names = ("stage2", "residual", "clips", "used_spread")
+        names = ("stage2", "residual", "clips", "used_spread", "unused")
         return self.run.stage(
             "stage2",
             lambda stage: self.logged_work.stage2_of_logs(stage, *read),

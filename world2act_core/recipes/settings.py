@@ -37,6 +37,9 @@ class Split:
 TRAINING_SPLITS = ("demonstrations", "videos", "free_pairs", "post_training")
 """Fields of ``Recipe``: the splits that something is learned from."""
 
+UNUSED = ("base", "still")
+"""What is asked of an action dimension that the demonstrations hardly use, where an adapter reads mostly error."""
+
 ON_VIDEOS = ("none", "imagined", "real")
 """What Stage 2 learns from at the frames of the videos."""
 
@@ -55,10 +58,10 @@ class Recipe:
     torch_threads: int = 2
 
     demonstrations: Split = Split(0, 9, 10, 1000)  # with actions: all that the base policy ever sees
-    videos: Split = Split(10, 24, 120, 2000)  # without actions: the world model's
-    free_pairs: Split = Split(25, 29, 96, 3000)  # the base acting on its own and with noise: labels come free
+    videos: Split = Split(10, 24, 200, 2000)  # without actions: the world model's
+    free_pairs: Split = Split(25, 29, 120, 3000)  # the base acting on its own and with noise: labels come free
     post_training: Split = Split(30, 34, 48, 4000)  # Stage 2's rollouts
-    evaluation: Split = Split(35, 49, 40, 7000)  # held out from all of the above
+    evaluation: Split = Split(35, 49, 80, 9000)  # held out from all of the above
     deployment_episodes: int = 3
 
     video_noise: tuple[float, ...] = (0.1, 0.2)  # of the demonstrator in the videos, cycled: they show recoveries
@@ -67,7 +70,8 @@ class Recipe:
     demonstrations_weigh: float = 5.0  # in Stage 1, beside the free pairs, which are many and hardly ever let go
     pair_steps: int = 110  # longer than a demonstration; what comes later shows a base that is lost
     rollout_steps: int = 160  # post-training rollouts end there; evaluation runs to the task's horizon
-    used_spread: float = 0.15  # action dimensions that spread less in the demonstrations get no residual
+    used_spread: float = 0.15  # action dimensions that spread less in the demonstrations are not used, see ``unused``
+    unused: str = "base"  # what an unused action dimension does: the base's, or 0 (ours: "still", as cloning has it)
     # Ours: Stage 2 also learns at the frames of the videos, from what is "imagined" there or what "real"ly followed;
     # the paper's does not ("none").
     stage2_on_videos: str = "real"
@@ -84,7 +88,7 @@ class Recipe:
     )
     inverse_dynamics: IdmConfig = field(default_factory=IdmConfig)  # of the pixel-space baseline
     # Stage 2 imagines one chunk ahead of a real frame, so training need not look further; that keeps the demo short.
-    world_model: CompactWorldModelConfig = field(default_factory=lambda: CompactWorldModelConfig(steps=500, unroll=1))
+    world_model: CompactWorldModelConfig = field(default_factory=lambda: CompactWorldModelConfig(steps=800, unroll=1))
     # Flow reads an expert's videos far better than latents did; a contrast of 1 costs accuracy (trials, fifth round).
     stage1: Stage1Config = field(default_factory=lambda: Stage1Config(steps=2500, pooling="flow", contrast=0.1))
     calibration: CalibrationConfig = field(default_factory=lambda: CalibrationConfig(steps=1500))  # off at 0 steps
@@ -100,6 +104,8 @@ class Recipe:
             raise World2ActError(
                 f"stage2_on_videos is {self.stage2_on_videos!r}, expected one of {', '.join(ON_VIDEOS)}"
             )
+        if self.unused not in UNUSED:
+            raise World2ActError(f"unused is {self.unused!r}, expected one of {', '.join(UNUSED)}")
         if self.clips not in ("skills", "tasks"):
             raise World2ActError(f"clips is {self.clips!r}, expected 'skills' or 'tasks'")
         for name in ("base", "cloning"):

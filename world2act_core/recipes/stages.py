@@ -168,12 +168,12 @@ class Stages:
         table = self.table([demonstrations])
         torch.manual_seed(self.recipe.seed)
         used = torch.from_numpy(self.used(table))
-        residual = Residual(self.recipe.residual, alignment, table.proprio.shape[1], used, model.codec)
-        return Trainer(self.recipe, model, alignment, base.path(POLICY), self.embodiment, residual)
+        moved = used if self.recipe.unused == "base" else torch.ones_like(used)
+        residual = Residual(self.recipe.residual, alignment, table.proprio.shape[1], moved, model.codec)
+        return Trainer(self.recipe, model, alignment, base.path(POLICY), self.embodiment, residual, used)
 
     def used(self, demonstrations: ChunkTable) -> Array:
-        """``(A,)`` bool: the residual leaves alone every action dimension that the demonstrations hardly use, because
-        what an adapter reads there is mostly error."""
+        """``(A,)`` bool: whether the demonstrations use an action dimension enough for an adapter to read it."""
         spread: Array = demonstrations.actions.std((0, 1)) > self.recipe.used_spread
         return spread
 
@@ -231,7 +231,11 @@ def split_episodes(table: ChunkTable, share: float) -> tuple[ChunkTable, ChunkTa
 
 
 class Trainer:
-    """Trains one residual on one base, in rounds."""
+    """Trains one residual on one base, in rounds.
+
+    Args:
+        used: ``(A,)`` bool, the action dimensions in which an adapter is believed.
+    """
 
     def __init__(
         self,
@@ -241,13 +245,13 @@ class Trainer:
         base: Path,
         embodiment: Embodiment,
         residual: Residual,
+        used: torch.Tensor,
     ) -> None:
         self.recipe, self.model, self.alignment, self.residual = recipe, model, alignment, residual
-        self.base, self.policy = base, load_compact(base, embodiment)
+        self.base, self.policy, self.used = base, load_compact(base, embodiment), used
 
     def post_training_set(self, table: ChunkTable) -> PostTrainingSet:
-        latents = targets(self.model, table, self.recipe.imagination)
-        return post_training_set(table, self.policy, latents, self.alignment)
+        return self.chunks_of(table, targets(self.model, table, self.recipe.imagination), imagined=True)
 
     def shown_by_videos(self, table: ChunkTable) -> PostTrainingSet | None:
         """What the recipe wants learned at the frames of the videos."""
@@ -255,7 +259,13 @@ class Trainer:
             return None
         if self.recipe.stage2_on_videos == "imagined":
             return self.post_training_set(table)
-        return post_training_set(table, self.policy, real_latents(self.model, table), self.alignment, imagined=False)
+        return self.chunks_of(table, real_latents(self.model, table), imagined=False)
+
+    def chunks_of(self, table: ChunkTable, latents: ChunkLatents, *, imagined: bool) -> PostTrainingSet:
+        """What is read in dimensions that are not used is not asked for: there the mask keeps the base's, or 0 is."""
+        data = post_training_set(table, self.policy, latents, self.alignment, imagined=imagined)
+        assert data.wanted is not None
+        return replace(data, wanted=data.wanted * self.used)
 
     def train_once(self, data: PostTrainingSet, stage: Stage) -> None:
         """The only round of a stage that needs no rollouts."""

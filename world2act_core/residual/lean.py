@@ -34,35 +34,69 @@ class LeanResidual(nn.Module):
         super().__init__()
         source: Any = residual  # whose parts torch types as tensors or modules
         self.action, self.bound = source.action.net, residual.config.bound
-        kinds = residual.kind.detach()
-        first, act, second, norm = source.proprio
-        self.proprio = nn.Sequential(_of_raw(residual.standardise, first), act, second, _shifted(norm, kinds[1]))
-        to_token, norm = source.image
         self.eyes = lean_eyes(residual.eyes)
-        self.image = nn.Sequential(to_token, _shifted(norm, kinds[2]))
-        self.kind = nn.Parameter(kinds[:1].clone())
-        self.layers = nn.ModuleList(_Layer(layer) for layer in source.transformer.layers)
-        self.head = source.head
+        self.trunk = _Tokens(residual) if residual.config.trunk == "tokens" else _Flat(residual)
+        self.instead = residual.config.correction == "instead"
         *inner, last, shape = source.decoder.net
         self.inner = nn.Sequential(*inner)
         used = residual.used.repeat(shape.unflattened_size[0])  # (M A,): what must not be touched is not computed
-        self.last = _linear(last.weight * used[:, None])  # a difference of two decoded chunks has no bias
+        # A difference of two decoded chunks has no bias.
+        self.last = _linear(last.weight * used[:, None], last.bias * used if self.instead else None)
+        self.used: torch.Tensor
+        self.register_buffer("used", used)
         self.chunk = shape.unflattened_size
 
     def forward(self, base: torch.Tensor, proprio: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
         z = self.action(base)
-        tokens = torch.cat([z + self.kind, self.proprio(proprio), self.image(self.eyes(frames))], -1)
-        size = z.shape[-1]
-        x = tokens.reshape(-1, size)  # (3 B, D)
-        for layer in self.layers:
-            x = layer(x)
-        delta = self.head(x.reshape(-1, 3 * size)[:, :size])
-        both = self.inner(torch.cat([z + delta, z], -1).reshape(-1, size))
-        moved, still = both.reshape(-1, 2 * both.shape[-1]).chunk(2, -1)
-        correction = self.last(moved - still)
+        said = self.trunk(z, proprio, self.eyes(frames))
+        if self.instead:
+            correction = self.last(self.inner(said)) - self.used * base.flatten(1)
+        else:
+            both = self.inner(torch.cat([z + said, z], -1).reshape(-1, z.shape[-1]))
+            moved, still = both.reshape(-1, 2 * both.shape[-1]).chunk(2, -1)
+            correction = self.last(moved - still)
         if self.bound:
             correction = self.bound * torch.tanh(correction / self.bound)
         return correction.reshape(-1, *self.chunk)
+
+
+class _Flat(nn.Module):
+    """Base action's latent, proprioception as it is measured, and features → ``(B, D)``."""
+
+    def __init__(self, residual: Residual) -> None:
+        super().__init__()
+        first, *rest = residual.head
+        proprio, latent = len(residual.standardise.mean), residual.action.net[-1].out_features
+        scale = Standardise(residual.eyes.size + proprio + cast(int, latent))
+        around = slice(residual.eyes.size, residual.eyes.size + proprio)
+        scale.mean[around], scale.std[around] = residual.standardise.mean, residual.standardise.std
+        self.net = nn.Sequential(_of_raw(scale, first), *rest)
+
+    def forward(self, z: torch.Tensor, proprio: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        return self.net(torch.cat([features, proprio, z], -1))
+
+
+class _Tokens(nn.Module):
+    """Base action's latent, proprioception as it is measured, and features → ``(B, D)``, through three tokens."""
+
+    def __init__(self, residual: Residual) -> None:
+        super().__init__()
+        source: Any = residual
+        kinds = residual.kind.detach()
+        first, act, second, norm = source.proprio
+        self.proprio = nn.Sequential(_of_raw(residual.standardise, first), act, second, _shifted(norm, kinds[1]))
+        to_token, norm = source.image
+        self.image = nn.Sequential(to_token, _shifted(norm, kinds[2]))
+        self.kind = nn.Parameter(kinds[:1].clone())
+        self.layers = nn.ModuleList(_Layer(layer) for layer in source.transformer.layers)
+        self.head = source.head
+
+    def forward(self, z: torch.Tensor, proprio: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        tokens, size = torch.cat([z + self.kind, self.proprio(proprio), self.image(features)], -1), z.shape[-1]
+        x = tokens.reshape(-1, size)  # (3 B, D)
+        for layer in self.layers:
+            x = layer(x)
+        return self.head(x.reshape(-1, 3 * size)[:, :size])
 
 
 class _Layer(nn.Module):

@@ -10,34 +10,59 @@ import torch
 from torch import nn
 
 from world2act_core.alignment.adapters import Alignment
+from world2act_core.errors import World2ActError
 from world2act_core.networks.blocks import Standardise, start_at_zero, to_float
 from world2act_core.networks.codec import PatchCodec
 from world2act_core.networks.eyes import Eyes, EyesConfig
 from world2act_core.types import Array
 
+CORRECTIONS, TRUNKS = ("added", "instead"), ("tokens", "flat")
+
 
 @dataclass(frozen=True)
 class ResidualConfig(EyesConfig):
     """Architecture of the residual. Widths are the paper's where it gives them; ``encoder`` may also be ``paper``:
-    three convolutions over the tiled frame and a linear layer."""
+    three convolutions over the tiled frame and a linear layer.
+
+    Attributes:
+        trunk: ``tokens``, a transformer over base action, proprioception and images (paper); ``flat``, an MLP (ours).
+        correction: what f_theta says is ``added`` to the base's action, or stands ``instead`` of it (both ours).
+        bound: ours: largest correction of an action, in action units; 0 sets none.
+    """
 
     encoders: ClassVar[tuple[str, ...]] = (*EyesConfig.encoders, "paper")
 
     heads: int = 4
     layers: int = 2
-    bound: float = 0.0  # ours: largest correction of an action, in action units; 0 sets none
+    bound: float = 0.0
+    trunk: str = "tokens"
+    correction: str = "added"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, known in (("trunk", TRUNKS), ("correction", CORRECTIONS)):
+            if (value := getattr(self, name)) not in known:
+                raise World2ActError(f"{name} is {value!r}, expected one of {', '.join(known)}")
 
 
 class Residual(nn.Module):
-    """Three tokens (base action, proprioception, images) → a correction of the base chunk.
+    """Base chunk, proprioception and images → a correction of the base chunk, made in the latent space (ours).
 
-    The correction is made in the latent space (ours): with z = B_a(a_base) and a correction delta of it,
+    ``added``: with z = B_a(a_base) and a correction delta of it,
 
         a_final = a_base + D_a(z + delta) - D_a(z)
 
     so the base is recovered exactly at delta = 0, which is where training starts, and what is added stays a difference
-    of two decoded actions. D_a starts as Stage 1's decoder and is trained along; B_a stays frozen.
+    of two decoded actions. Where the base is wrong, this has to know in advance what the base will say to take it away
+    again, also where the base was never trained. ``instead``:
+
+        a_final = D_a(h)
+
+    that is, the correction is D_a(h) - a_base; where the base is poor this fails less (docs/post-training-trials.md).
+    D_a starts as Stage 1's decoder and is trained along; B_a stays frozen.
     """
+
+    config: ResidualConfig
 
     def __init__(
         self, config: ResidualConfig, alignment: Alignment, proprio: int, used: torch.Tensor, codec: PatchCodec
@@ -51,19 +76,29 @@ class Residual(nn.Module):
         super().__init__()
         self.config, size = config, alignment.config.size
         self.standardise = Standardise(proprio)
-        self.proprio = nn.Sequential(nn.Linear(proprio, 128), nn.ReLU(), nn.Linear(128, size), nn.LayerNorm(size))
         self.codec_shape = codec.shape
         self.eyes = _PaperEyes(codec) if config.encoder == "paper" else Eyes(config, codec)
-        self.image = nn.Sequential(nn.Linear(self.eyes.size, size), nn.LayerNorm(size))
         self.action = copy.deepcopy(alignment.action).requires_grad_(False)
         self.decoder = copy.deepcopy(alignment.decoder).requires_grad_(True)
-        layer = nn.TransformerEncoderLayer(size, config.heads, 4 * size, dropout=0.0, batch_first=True, norm_first=True)
-        self.transformer = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
-        self.kind = nn.Parameter(0.02 * torch.randn(3, size))
-        self.head = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, 128), nn.ReLU(), nn.Linear(128, size))
-        start_at_zero(self.head[-1])
+        if config.trunk == "tokens":
+            self._lay_tokens(proprio, size)
+        else:
+            seen = self.eyes.size + proprio + size
+            self.head = nn.Sequential(nn.Linear(seen, 128), nn.ReLU(), nn.Linear(128, size))
+        if config.correction == "added":
+            start_at_zero(self.head[-1])
         self.used: torch.Tensor
         self.register_buffer("used", used.float())
+
+    def _lay_tokens(self, proprio: int, size: int) -> None:
+        """Three tokens of width D (section 3.3)."""
+        heads, layers = self.config.heads, self.config.layers
+        self.proprio = nn.Sequential(nn.Linear(proprio, 128), nn.ReLU(), nn.Linear(128, size), nn.LayerNorm(size))
+        self.image = nn.Sequential(nn.Linear(self.eyes.size, size), nn.LayerNorm(size))
+        layer = nn.TransformerEncoderLayer(size, heads, 4 * size, dropout=0.0, batch_first=True, norm_first=True)
+        self.transformer = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.kind = nn.Parameter(0.02 * torch.randn(3, size))
+        self.head = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, 128), nn.ReLU(), nn.Linear(128, size))
 
     def see(self, frames: torch.Tensor) -> torch.Tensor:
         """Tiled frames uint8 ``(B, S, V S, 3)`` → what the image token is made of; nothing here is trained."""
@@ -72,12 +107,19 @@ class Residual(nn.Module):
     def forward(self, base: torch.Tensor, proprio: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         """Base chunk ``(B, M, A)``, proprioception ``(B, P)``, ``see(frames)`` → residual ``(B, M, A)``."""
         z = self.action(base)
-        tokens = torch.stack([z, self.proprio(self.standardise(proprio)), self.image(self.eyes(seen))], 1) + self.kind
-        delta = self.head(self.transformer(tokens)[:, 0])
-        correction = self.decoder(z + delta) - self.decoder(z)
+        said = self._say(z, self.standardise(proprio), self.eyes(seen))
+        instead = self.config.correction == "instead"
+        correction = self.decoder(said) - base if instead else self.decoder(z + said) - self.decoder(z)
         if self.config.bound:
             correction = self.config.bound * torch.tanh(correction / self.config.bound)
         return correction * self.used
+
+    def _say(self, z: torch.Tensor, proprio: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """Base action's latent ``(B, D)``, standardised proprioception and features of the images → ``(B, D)``."""
+        if self.config.trunk == "flat":
+            return self.head(torch.cat([features, proprio, z], -1))
+        tokens = torch.stack([z, self.proprio(proprio), self.image(features)], 1) + self.kind
+        return self.head(self.transformer(tokens)[:, 0])
 
     @torch.inference_mode()
     def correct(self, base: Array, proprio: Array, frames: Array) -> Array:

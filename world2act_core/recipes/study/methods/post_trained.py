@@ -77,8 +77,8 @@ def fine_tuned(context: Context) -> Made:
     if shown is not None:
         data = data.with_(shown)
     assert data.wanted is not None
-    used = trainer.residual.used  # no mask holds a base's other action dimensions: it is asked to go on there as it did
-    data = replace(data, wanted=torch.where(used.bool(), data.wanted, data.base))
+    used = trainer.used  # no mask holds a base's other action dimensions: it is asked to go on there as it did
+    data = replace(data, wanted=torch.where(used, data.wanted, data.base))
     config = replace(recipe.stage2, steps=recipe.rounds * recipe.stage2.steps)
     objective = Objective(trainer.alignment, data, trainer.action_range, torch.ones_like(used), config)
     how = FinetuningConfig("full", learning_rate=recipe.stage2.learning_rate)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import torch
 
-from world2act_core.recipes.stages import POLICY, RESIDUAL, Stages, post_training_set
+from world2act_core.recipes.stages import POLICY, RESIDUAL, Stages
 from world2act_core.recipes.study.cells import Context, Made
 from world2act_core.recipes.study.methods.shared import Shared
 from world2act_core.runs import Stage
@@ -57,7 +57,7 @@ def _trained(
     work = Stages(replace(recipe, stage2=stage2), context.pool)
     trainer = work.trainer(learning.demonstrations, learning.base, learning.world_model, stage1)
     latents = (real_latents if true_latents else imagined_latents)(trainer.model, table)
-    data = post_training_set(table, trainer.policy, latents, trainer.alignment, imagined=not true_latents)
+    data = trainer.chunks_of(table, latents, imagined=not true_latents)
     if true_actions:
         data = replace(data, wanted=torch.from_numpy(table.actions))
     trainer.train_once(data, stage)
