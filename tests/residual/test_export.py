@@ -135,9 +135,10 @@ def test_the_adapters_of_stage_1_read_as_in_torch(tmp_path, pooling):
         ResidualConfig(encoder="paper"),
         ResidualConfig(encoder="patches", trunk="flat"),
         ResidualConfig(encoder="patches", trunk="flat", correction="instead"),
+        ResidualConfig(encoder="patches", trunk="flat", correction="instead", hide_base=1.0),
         ResidualConfig(encoder="patches", correction="instead", bound=0.1),
     ],
-    ids=lambda config: f"{config.encoder}, {config.trunk}, {config.correction}",
+    ids=lambda config: f"{config.encoder}, {config.trunk}, {config.correction}, {config.hide_base:g}",
 )
 def test_other_shapes_export_too(tmp_path, config):
     done = export_run(a_run(tmp_path, config), tmp_path / "export", EMBODIMENT)

@@ -71,7 +71,7 @@ class Recipe:
     pair_steps: int = 110  # longer than a demonstration; what comes later shows a base that is lost
     rollout_steps: int = 160  # post-training rollouts end there; evaluation runs to the task's horizon
     used_spread: float = 0.15  # action dimensions that spread less in the demonstrations are not used, see ``unused``
-    unused: str = "base"  # what an unused action dimension does: the base's, or 0 (ours: "still", as cloning has it)
+    unused: str = "still"  # what an unused action dimension does: the "base"'s, or 0, as cloning has it (ours)
     # Ours: Stage 2 also learns at the frames of the videos, from what is "imagined" there or what "real"ly followed;
     # the paper's does not ("none").
     stage2_on_videos: str = "real"
@@ -93,8 +93,15 @@ class Recipe:
     stage1: Stage1Config = field(default_factory=lambda: Stage1Config(steps=2500, pooling="flow", contrast=0.1))
     calibration: CalibrationConfig = field(default_factory=lambda: CalibrationConfig(steps=1500))  # off at 0 steps
     imagination: ImaginationConfig = field(default_factory=ImaginationConfig)  # of what Stage 2 is led by
-    residual: ResidualConfig = field(default_factory=lambda: ResidualConfig(encoder="patches", features=128))
-    stage2: Stage2Config = field(default_factory=lambda: Stage2Config(steps=1700, batch=64, learning_rate=1e-3))
+    # Told the base's action, or led by a contrast as well, the residual did far worse (trials, sixth round).
+    residual: ResidualConfig = field(
+        default_factory=lambda: ResidualConfig(
+            encoder="patches", features=128, trunk="flat", correction="instead", hide_base=1.0
+        )
+    )
+    stage2: Stage2Config = field(
+        default_factory=lambda: Stage2Config(steps=1700, batch=64, learning_rate=1e-3, contrast=0.0, penalty=0.0)
+    )
 
     def __post_init__(self) -> None:
         """Refuse what would only fail, or be wrong, after minutes of work."""

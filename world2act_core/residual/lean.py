@@ -36,7 +36,7 @@ class LeanResidual(nn.Module):
         self.action, self.bound = source.action.net, residual.config.bound
         self.eyes = lean_eyes(residual.eyes)
         self.trunk = _Tokens(residual) if residual.config.trunk == "tokens" else _Flat(residual)
-        self.instead = residual.config.correction == "instead"
+        self.instead, self.hidden = residual.config.correction == "instead", residual.config.hide_base == 1.0
         *inner, last, shape = source.decoder.net
         self.inner = nn.Sequential(*inner)
         used = residual.used.repeat(shape.unflattened_size[0])  # (M A,): what must not be touched is not computed
@@ -48,7 +48,7 @@ class LeanResidual(nn.Module):
 
     def forward(self, base: torch.Tensor, proprio: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
         z = self.action(base)
-        said = self.trunk(z, proprio, self.eyes(frames))
+        said = self.trunk(torch.zeros_like(z) if self.hidden else z, proprio, self.eyes(frames))
         if self.instead:
             correction = self.last(self.inner(said)) - self.used * base.flatten(1)
         else:

@@ -27,6 +27,7 @@ class ResidualConfig(EyesConfig):
     Attributes:
         trunk: ``tokens``, a transformer over base action, proprioception and images (paper); ``flat``, an MLP (ours).
         correction: what f_theta says is ``added`` to the base's action, or stands ``instead`` of it (both ours).
+        hide_base: ours: share of training samples in which f_theta is not told the base's action; at 1 it never is.
         bound: ours: largest correction of an action, in action units; 0 sets none.
     """
 
@@ -37,12 +38,15 @@ class ResidualConfig(EyesConfig):
     bound: float = 0.0
     trunk: str = "tokens"
     correction: str = "added"
+    hide_base: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, known in (("trunk", TRUNKS), ("correction", CORRECTIONS)):
             if (value := getattr(self, name)) not in known:
                 raise World2ActError(f"{name} is {value!r}, expected one of {', '.join(known)}")
+        if not 0.0 <= self.hide_base <= 1.0:
+            raise World2ActError(f"hide_base is {self.hide_base!r}, expected a share from 0 to 1")
 
 
 class Residual(nn.Module):
@@ -107,12 +111,19 @@ class Residual(nn.Module):
     def forward(self, base: torch.Tensor, proprio: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         """Base chunk ``(B, M, A)``, proprioception ``(B, P)``, ``see(frames)`` → residual ``(B, M, A)``."""
         z = self.action(base)
-        said = self._say(z, self.standardise(proprio), self.eyes(seen))
+        said = self._say(self._shown(z), self.standardise(proprio), self.eyes(seen))
         instead = self.config.correction == "instead"
         correction = self.decoder(said) - base if instead else self.decoder(z + said) - self.decoder(z)
         if self.config.bound:
             correction = self.config.bound * torch.tanh(correction / self.config.bound)
         return correction * self.used
+
+    def _shown(self, z: torch.Tensor) -> torch.Tensor:
+        """What is told of the base. On frames of an expert its action is a shortcut, which leads astray elsewhere."""
+        hide = self.config.hide_base
+        if hide == 1.0:
+            return torch.zeros_like(z)
+        return z * (torch.rand(len(z), 1) >= hide) if self.training and hide else z
 
     def _say(self, z: torch.Tensor, proprio: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """Base action's latent ``(B, D)``, standardised proprioception and features of the images → ``(B, D)``."""

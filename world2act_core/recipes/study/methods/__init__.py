@@ -15,6 +15,8 @@ METHODS: dict[str, Method] = {
     # World2Act
     "post_trained": post_trained.post_trained,
     "decode_only": post_trained.decode_only,
+    "with_contrast": post_trained.with_contrast,
+    "added": post_trained.added,
     "contrast_only": post_trained.contrast_only,
     "rollouts_only": post_trained.rollouts_only,
     "imagined_once": post_trained.imagined_once,

@@ -30,9 +30,19 @@ def decode_only(context: Context) -> Made:
     return _stage2(context, _with(context.recipe, contrast=0.0))
 
 
+def with_contrast(context: Context) -> Made:
+    """With a little of the contrast beside the decode term."""
+    return _stage2(context, _with(context.recipe, contrast=0.02))
+
+
+def added(context: Context) -> Made:
+    """What f_theta says is added to the base's action, which it is told."""
+    return _stage2(context, _adding(context.recipe))
+
+
 def contrast_only(context: Context) -> Made:
     """The paper's Stage 2 (section 3.3): the contrastive loss over sequences alone, on rollouts alone."""
-    recipe = _with(context.recipe, decode=0.0, contrast=1.0, over="sequences", penalty=0.0)
+    recipe = _with(_adding(context.recipe), decode=0.0, contrast=1.0, over="sequences", penalty=0.0)
     return _stage2(context, replace(recipe, stage2_on_videos="none"))
 
 
@@ -98,6 +108,11 @@ def imagination(context: Context) -> Made:
 
 def _with(recipe: Recipe, **stage2: Any) -> Recipe:
     return replace(recipe, stage2=replace(recipe.stage2, **stage2))
+
+
+def _adding(recipe: Recipe) -> Recipe:
+    """The residual of the paper: three tokens, the base's action among them."""
+    return replace(recipe, residual=replace(recipe.residual, trunk="tokens", correction="added", hide_base=0.0))
 
 
 def _imagining(recipe: Recipe, **how: Any) -> Recipe:
