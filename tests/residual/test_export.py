@@ -97,8 +97,6 @@ def test_an_exported_policy_acts_without_torch(exported):
     code = f"""
 import sys
 from world2act_core.embodiment import load_embodiment
-from world2act_core.networks.blocks import Standardise
-from world2act_core.networks.codec import PatchCodec
 from world2act_core.policies.address import open_policy
 from world2act_core.types import Observation
 import numpy as np
