@@ -34,31 +34,31 @@ from world2act_core.residual.network import Residual, ResidualConfig
 from world2act_core.types import Array
 
 ROBOT = load_embodiment("libero_panda")
-SIZE, VIEWS, PROPRIO, FEATURES = 64, 2, 12, Recipe().residual.features
+SIZE, VIEWS, PROPRIO = 64, 2, 12
+DEMO, TOKENS = Recipe().residual, ResidualConfig(encoder="patches", features=Recipe().residual.features)
 P50_MS, P99_MS, FASTER = 0.15, 0.5, 3.0
 BLOCK = 50
 Work = Callable[[], object]
 
 
-def residual_of(encoder: str, pooling: str) -> tuple[Residual, Alignment]:
-    """As wide as the recipe's."""
+def residual_of(config: ResidualConfig, pooling: str) -> tuple[Residual, Alignment]:
     torch.manual_seed(0)
     codec = PatchCodec(SIZE, VIEWS)
     codec.fit(torch.randint(0, 256, (64, SIZE, VIEWS * SIZE, 3), dtype=torch.uint8))
     alignment = Alignment(AdapterConfig(codec.latent_shape, pooling=pooling, codec=codec.shape)).eval()
     used = torch.tensor([True] * 3 + [False] * 3 + [True])
-    residual = Residual(ResidualConfig(encoder=encoder, features=FEATURES), alignment, PROPRIO, used, codec).eval()
+    residual = Residual(config, alignment, PROPRIO, used, codec).eval()
     for parameter in residual.head[-1].parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return residual, alignment
 
 
-def images_row(encoder: str, folder: Path, pooling: str = "") -> tuple[Work, Work, float, int]:
+def images_row(config: ResidualConfig, folder: Path, pooling: str = "") -> tuple[Work, Work, float, int]:
     """ONNX Runtime's work for one chunk, eager torch's, their largest difference, how many parameters are trained.
 
     With ``pooling`` a B_v of that kind as well.
     """
-    residual, alignment = residual_of(encoder, pooling or "flow")
+    residual, alignment = residual_of(config, pooling or "flow")
     rng = np.random.default_rng(0)
     base = rng.uniform(-1, 1, (1, ROBOT.chunk_length, ROBOT.action.size)).astype(np.float32)
     proprio = rng.standard_normal((1, PROPRIO)).astype(np.float32)
@@ -88,7 +88,7 @@ def images_row(encoder: str, folder: Path, pooling: str = "") -> tuple[Work, Wor
 
 def features_row(folder: Path) -> tuple[Work, Work, float, int]:
     """The residual behind its eyes, as where the base's own features of the images are at hand."""
-    residual, _ = residual_of("patches", "flow")
+    residual, _ = residual_of(TOKENS, "flow")
     features = torch.randn(1, residual.eyes.size)
     base, proprio = torch.randn(1, ROBOT.chunk_length, ROBOT.action.size), torch.randn(1, PROPRIO)
     core = core_of(LeanResidual(residual)).eval()
@@ -148,11 +148,12 @@ def main() -> None:
     print(machine())
     print(f"onnx {version('onnx')}, onnxscript {version('onnxscript')}, onnxruntime {version('onnxruntime')}")
     rows: dict[str, Callable[[Path], tuple[Work, Work, float, int]]] = {
-        "demo: patches, 2 cameras of 64x64": lambda folder: images_row("patches", folder),
-        "demo + B_v": lambda folder: images_row("patches", folder, "flow"),
-        "demo + B_v of latents": lambda folder: images_row("patches", folder, "patches"),
-        "convolutions, 2 cameras of 64x64": lambda folder: images_row("convolutions", folder),
-        "paper's image head, tiled frame": lambda folder: images_row("paper", folder),
+        "demo: patches, 2 cameras of 64x64": lambda folder: images_row(DEMO, folder),
+        "demo + B_v": lambda folder: images_row(DEMO, folder, "flow"),
+        "patches, tokens": lambda folder: images_row(TOKENS, folder),
+        "patches, tokens + B_v of latents": lambda folder: images_row(TOKENS, folder, "patches"),
+        "convolutions, tokens": lambda folder: images_row(ResidualConfig(), folder),
+        "paper's image head, tokens": lambda folder: images_row(ResidualConfig(encoder="paper"), folder),
         "compact, on features of the base": features_row,
     }
     made = {}
