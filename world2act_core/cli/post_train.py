@@ -48,9 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from world2act_core.recipes.offline import Logs, post_train, summary
-    from world2act_core.recipes.settings import read_recipe
+    from world2act_core.recipes.settings import LOGGED, read_recipe
 
-    recipe = replace(read_recipe(args.recipe), embodiment=args.embodiment, seed=args.seed)
+    recipe = replace(read_recipe(args.recipe, LOGGED), embodiment=args.embodiment, seed=args.seed)
     logs = Logs(tuple(args.demonstrations), tuple(args.logged), tuple(args.videos), args.base)
     print(summary(post_train(logs, args.out, recipe, args.cameras), args.out))
     return 0

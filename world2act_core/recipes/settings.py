@@ -132,10 +132,19 @@ class Recipe:
         return jittered_starts(self.suite, self.task, indices, self.jitter_cm, split.count, split.seed)
 
 
-def read_recipe(path: Path | None) -> Recipe:
-    """The demo's recipe with the values of a YAML file put over it.
+LOGGED = Recipe(
+    unused="base",
+    residual=ResidualConfig(encoder="patches", features=128),
+    stage2=Stage2Config(steps=1700, batch=64, learning_rate=1e-3),
+)
+"""For a robot's own logs: its base may be a good one, so it is added to, and left alone in what it does not use."""
+
+
+def read_recipe(path: Path | None, over: Recipe | None = None) -> Recipe:
+    """The demo's recipe, or the one given, with the values of a YAML file put over it.
 
     Raises:
         World2ActError: no such file, or it names something that a recipe does not have.
     """
-    return Recipe() if path is None else override(Recipe(), read_yaml(path, "recipe"), path.name)
+    recipe = over or Recipe()
+    return recipe if path is None else override(recipe, read_yaml(path, "recipe"), path.name)

@@ -17,6 +17,7 @@ from world2act_core.alignment.calibrate import calibrate
 from world2act_core.alignment.train import action_r2, retrieval_accuracy, train_alignment, video_latents
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.episodes.chunks import ChunkTable
+from world2act_core.errors import World2ActError
 from world2act_core.policies.compact import CompactPolicy, load_compact, save_compact, train_compact
 from world2act_core.recipes.overrides import as_json
 from world2act_core.recipes.recording import Attempt, collection_table, record
@@ -168,7 +169,7 @@ class Stages:
         table = self.table([demonstrations])
         torch.manual_seed(self.recipe.seed)
         used = torch.from_numpy(self.used(table))
-        moved = used if self.recipe.unused == "base" else torch.ones_like(used)
+        moved = moved_dimensions(used, self.recipe.unused, self.embodiment)
         residual = Residual(self.recipe.residual, alignment, table.proprio.shape[1], moved, model.codec)
         return Trainer(self.recipe, model, alignment, base.path(POLICY), self.embodiment, residual, used)
 
@@ -228,6 +229,22 @@ def split_episodes(table: ChunkTable, share: float) -> tuple[ChunkTable, ChunkTa
         table.select(np.flatnonzero(table.episode < cut)),
         table.select(np.flatnonzero(table.episode >= cut)),
     )
+
+
+def moved_dimensions(used: torch.Tensor, unused: str, embodiment: Embodiment) -> torch.Tensor:
+    """``(A,)`` bool: which action dimensions a residual moves; to hold the unused ones still it moves them all.
+
+    Raises:
+        World2ActError: they cannot be held still by asking for 0.
+    """
+    if unused == "base":
+        return used
+    if not embodiment.action.kind.endswith("_delta"):
+        raise World2ActError(
+            f"unused: still asks for 0, which is no rest for {embodiment.name}, whose actions are"
+            f" {embodiment.action.kind}: set unused: base"
+        )
+    return torch.ones_like(used)
 
 
 class Trainer:
