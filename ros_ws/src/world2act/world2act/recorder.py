@@ -26,9 +26,8 @@ from world2act_interfaces.msg import EpisodeEvent
 
 REORDER_S = 0.3  # a topic may lag this much behind the others
 KEPT = (EPISODE_EVENT_TOPIC, SKILL_PROMPT_TOPIC)  # their writers keep them for whoever comes late
-OLD_S = (
-    5.0  # what was kept from so long before this recording belongs to another; clocks of two machines differ by less
-)
+# What was kept from so long before this recording belongs to another; the clocks of two machines differ by less.
+OLD_S = 5.0
 
 
 class RecorderNode(World2ActNode):
