@@ -139,6 +139,15 @@ def test_a_pair_that_is_not_allowed_is_no_negative():
     assert info_nce(similarity, 0.1, allowed) == pytest.approx(without)
 
 
+def test_what_is_no_anchor_is_nothing_but_a_negative():
+    similarity = torch.tensor([[0.9, 0.1, 0.6], [0.4, 0.8, 0.3], [0.7, 0.2, 0.5]])
+    rows = torch.nn.functional.cross_entropy(similarity[:2] / 0.1, torch.arange(2))
+    columns = torch.nn.functional.cross_entropy(similarity.T[:2] / 0.1, torch.arange(2))
+    assert info_nce(similarity, 0.1, anchors=2).item() == pytest.approx(0.5 * (rows + columns).item())
+    similarity[2, 2] = -1.0  # its own pair is asked of nobody
+    assert info_nce(similarity, 0.1, anchors=2).item() == pytest.approx(0.5 * (rows + columns).item())
+
+
 @pytest.fixture(scope="module")
 def two_skills():
     return square_table(24, prompts=("push right", "push down"))

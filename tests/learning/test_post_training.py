@@ -16,14 +16,14 @@ from world2act_core.alignment.train import (
     train_alignment,
     video_latents,
 )
-from world2act_core.errors import ContractError, RunError
+from world2act_core.errors import ContractError, RunError, World2ActError
 from world2act_core.networks.codec import PatchCodec
 from world2act_core.policies.address import open_policy
 from world2act_core.policies.compact import CompactConfig, load_compact, new_network, save_compact
 from world2act_core.residual.files import load_residual, save_residual
 from world2act_core.residual.network import Residual, ResidualConfig
 from world2act_core.residual.policy import PostTrainedPolicy
-from world2act_core.residual.train import Objective, PostTrainingSet, Stage2Config, train_residual
+from world2act_core.residual.train import EasyNegatives, Objective, PostTrainingSet, Stage2Config, train_residual
 from world2act_core.runs import file_digest
 from world2act_core.types import Observation
 from world2act_core.world_model.chunk_latents import InMemoryLatents
@@ -77,6 +77,30 @@ def test_chunks_of_one_rollout_are_no_negatives(learned, tmp_path):
         contrasts.append(history[0]["contrast"])
     assert contrasts[0] == 0.0
     assert contrasts[1] > 1.0
+
+
+def contrast_beside(learned, easy: EasyNegatives | None, **config) -> float:
+    """The contrast of one rollout, whose own chunks are no negatives, beside negatives from other tasks."""
+    _, _, alignment, _ = learned
+    data = post_training_set(learned)
+    single = replace(data, episode=torch.zeros_like(data.episode))
+    objective = Objective(alignment, single, SPAN, USED, Stage2Config(**config), easy)
+    rows = objective.draw(np.random.default_rng(0))
+    return objective.losses(rows, torch.zeros_like(data.base[rows]))["contrast"].item()
+
+
+def test_chunks_of_other_tasks_are_negatives_and_worse_ones_the_more_they_resemble_ours(learned):
+    _, _, alignment, _ = learned
+    z_a = alignment.action(torch.zeros(1, 4, 7)).detach()
+    far, near = (EasyNegatives(direction.expand(3, -1), direction.expand(3, -1)) for direction in (-z_a, z_a))
+    assert contrast_beside(learned, None) == 0.0
+    assert 0.0 < contrast_beside(learned, far) < contrast_beside(learned, near)
+
+
+def test_single_chunks_of_other_tasks_are_refused_beside_sequences(learned):
+    none = EasyNegatives(torch.zeros(1, 32), torch.zeros(1, 32))
+    with pytest.raises(World2ActError, match="let the contrast be over chunks"):
+        contrast_beside(learned, none, over="sequences")
 
 
 def toy_codec() -> PatchCodec:

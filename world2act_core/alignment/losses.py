@@ -46,7 +46,11 @@ def _mean(sequences: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def info_nce(
-    similarity: torch.Tensor, temperature: float, allowed: torch.Tensor | None = None, directions: str = "both"
+    similarity: torch.Tensor,
+    temperature: float,
+    allowed: torch.Tensor | None = None,
+    directions: str = "both",
+    anchors: int | None = None,
 ) -> torch.Tensor:
     """InfoNCE from video to action and from action to video, averaged.
 
@@ -54,12 +58,14 @@ def info_nce(
         similarity: ``(B, B)``; the diagonal holds the positives.
         allowed: ``(B, B)`` bool, False for pairs that must not count as negatives; the diagonal always counts.
         directions: one of ``DIRECTIONS``; ``video`` and ``action`` take only the anchors of that side (an ablation).
+        anchors: only so many of the first rows and columns are anchors, the others are nothing but negatives.
     """
     logits = similarity / temperature
     if allowed is not None:
         own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
         logits = logits.masked_fill(~(allowed | own), float("-inf"))
-    positives = torch.arange(len(logits), device=logits.device)
+    video, action = logits[:anchors], logits.T[:anchors]
+    positives = torch.arange(len(video), device=logits.device)
     if directions != "both":
-        return F.cross_entropy(logits if directions == "video" else logits.T, positives)
-    return 0.5 * (F.cross_entropy(logits, positives) + F.cross_entropy(logits.T, positives))
+        return F.cross_entropy(video if directions == "video" else action, positives)
+    return 0.5 * (F.cross_entropy(video, positives) + F.cross_entropy(action, positives))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from world2act_core.recipes.recording import Attempt, collection_table, record
 from world2act_core.recipes.settings import Recipe, Split
 from world2act_core.residual.files import save_residual
 from world2act_core.residual.network import Residual
-from world2act_core.residual.train import PostTrainingSet, train_residual
+from world2act_core.residual.train import EasyNegatives, PostTrainingSet, train_residual
 from world2act_core.runs import Stage
 from world2act_core.simulators.starts import Start
 from world2act_core.simulators.workers import WorkerPool
@@ -124,11 +125,25 @@ class Stages:
         _finish(stage, history, metrics)
 
     def stage2(
-        self, stage: Stage, demonstrations: Stage, base: Stage, videos: Stage, world_model: Stage, stage1: Stage
+        self,
+        stage: Stage,
+        demonstrations: Stage,
+        base: Stage,
+        videos: Stage,
+        world_model: Stage,
+        stage1: Stage,
+        *,
+        elsewhere: Sequence[Stage] = (),
     ) -> None:
         """Stage 2: rounds of rollouts with the newest policy, then training the residual on all of them, and at the
-        frames of the videos too where the recipe says so."""
+        frames of the videos too where the recipe says so.
+
+        Args:
+            elsewhere: demonstrations of other tasks, which the contrast takes as negatives.
+        """
         trainer = self.trainer(demonstrations, base, world_model, stage1)
+        if elsewhere:
+            trainer.keep_apart_from(self.table(list(elsewhere)))
         shown = trainer.shown_by_videos(self.table([videos], with_actions=False))
         starts = self.recipe.starts(self.recipe.post_training)
         shares = np.array_split(np.arange(len(starts)), self.recipe.rounds)
@@ -266,6 +281,14 @@ class Trainer:
     ) -> None:
         self.recipe, self.model, self.alignment, self.residual = recipe, model, alignment, residual
         self.base, self.policy, self.used = base, load_compact(base, embodiment), used
+        self._easy: EasyNegatives | None = None
+
+    @torch.no_grad()
+    def keep_apart_from(self, table: ChunkTable) -> None:
+        """Take the labelled chunks of other tasks as further negatives of the contrast."""
+        rows = np.flatnonzero(table.labelled)
+        video = video_latents(self.alignment, real_latents(self.model, table), rows)
+        self._easy = EasyNegatives(video, self.alignment.action(torch.from_numpy(table.actions[rows])))
 
     def post_training_set(self, table: ChunkTable) -> PostTrainingSet:
         return self.chunks_of(table, targets(self.model, table, self.recipe.imagination), imagined=True)
@@ -309,6 +332,7 @@ class Trainer:
             self.recipe.seed + number,
             folder / "checkpoint.pt",
             f"stage 2, round {number + 1}",
+            self._easy,
         )
         how = self.recipe.residual, self.alignment, self.base, self.policy.embodiment
         save_residual(folder / RESIDUAL, self.residual, *how)

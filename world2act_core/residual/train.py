@@ -75,6 +75,18 @@ class PostTrainingSet:
 _TENSORS = ("frames", "proprio", "base", "target")
 
 
+@dataclass(frozen=True)
+class EasyNegatives:
+    """Labelled chunks of other tasks, which the contrast knows as nothing but negatives (ours in Stage 2).
+
+    Attributes:
+        video, action: ``(K, D)`` z^v of what really followed, and z^a of what was really done.
+    """
+
+    video: torch.Tensor
+    action: torch.Tensor
+
+
 class Objective:
     """The loss of Stage 2, of whatever makes the final action: the residual, or a base that is fine-tuned instead.
 
@@ -82,6 +94,10 @@ class Objective:
         alignment: Stage 1's adapters and decoder, frozen.
         action_range: low and high of every action dimension, ``(A,)`` each.
         used: ``(A,)`` 1 for the action dimensions that may change.
+        easy: negatives from other tasks, beside those from other rollouts of this one.
+
+    Raises:
+        World2ActError: negatives from other tasks where the contrast is over sequences, which they are not.
     """
 
     def __init__(
@@ -91,9 +107,12 @@ class Objective:
         action_range: tuple[torch.Tensor, torch.Tensor],
         used: torch.Tensor,
         config: Stage2Config,
+        easy: EasyNegatives | None = None,
     ) -> None:
+        if easy is not None and config.over != "chunks":
+            raise World2ActError("negatives from other tasks are single chunks: let the contrast be over chunks")
         self.alignment = alignment.eval().requires_grad_(False)
-        self.data, self.range, self.used, self.config = data, action_range, used, config
+        self.data, self.range, self.used, self.config, self.easy = data, action_range, used, config, easy
         with torch.no_grad():  # what the imagination asks the arm to do
             self.wanted = alignment.decoder(data.target).clamp(*action_range) if data.wanted is None else data.wanted
         starts = torch.cat([torch.tensor([True]), data.episode[1:] != data.episode[:-1]])
@@ -129,13 +148,18 @@ class Objective:
 
     def _contrast(self, z_v: torch.Tensor, z_a: torch.Tensor, episode: torch.Tensor) -> torch.Tensor:
         """Negatives come from other initial conditions: chunks of one rollout, or a row drawn twice, are alike."""
+        anchors = None
         if self.config.over == "sequences":
             shape = (-1, self.config.length)
             z_v, z_a, episode = z_v.unflatten(0, shape), z_a.unflatten(0, shape), episode.unflatten(0, shape)[:, 0]
             similarity = sequence_similarity(z_v, z_a, torch.ones(z_v.shape[:2], dtype=torch.bool))
         else:
+            if self.easy is not None:
+                anchors = len(episode)
+                z_v, z_a = torch.cat([z_v, self.easy.video]), torch.cat([z_a, self.easy.action])
+                episode = F.pad(episode, (0, len(self.easy.video)), value=-1)  # of none of the rollouts
             similarity = F.normalize(z_v, dim=-1) @ F.normalize(z_a, dim=-1).T
-        return info_nce(similarity, self.config.temperature, episode[:, None] != episode[None])
+        return info_nce(similarity, self.config.temperature, episode[:, None] != episode[None], anchors=anchors)
 
 
 def train_residual(
@@ -147,13 +171,15 @@ def train_residual(
     seed: int,
     checkpoint: Path,
     label: str = "stage 2",
+    easy: EasyNegatives | None = None,
 ) -> list[dict[str, float]]:
     """Train the residual in place; resumes from ``checkpoint``. Returns the history.
 
     Args:
         action_range: low and high of every action dimension, ``(A,)`` each; the final action is clamped to it.
+        easy: negatives from other tasks.
     """
-    objective = Objective(alignment, data, action_range, residual.used, config)
+    objective = Objective(alignment, data, action_range, residual.used, config, easy)
 
     def losses(rng: np.random.Generator) -> Losses:
         rows = objective.draw(rng)

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.libero, pytest.mark.timeout(1200)]
 
 PLAN = f"""
 name: all methods
-tasks: [libero_goal/8]
+tasks: [libero_goal/8, libero_object/0] # of the second only demonstrations are made, for the first's contrast
 held_out: {{first: 35, last: 49, count: 1, seed: 50000, jitter_cm: 3}}
 max_steps: 8
 methods: [{", ".join(METHODS)}]

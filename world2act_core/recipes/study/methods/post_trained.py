@@ -35,9 +35,19 @@ def with_contrast(context: Context) -> Made:
     return _stage2(context, _with(context.recipe, contrast=0.02))
 
 
+def contrast_across(context: Context) -> Made:
+    """The same, where chunks of the plan's other tasks are negatives too."""
+    return _stage2(context, _with(context.recipe, contrast=0.02), across=True)
+
+
 def added(context: Context) -> Made:
     """What f_theta says is added to the base's action, which it is told."""
     return _stage2(context, _adding(context.recipe))
+
+
+def added_with_contrast(context: Context) -> Made:
+    """The same, with a little of the contrast."""
+    return _stage2(context, _with(_adding(context.recipe), contrast=0.02))
 
 
 def contrast_only(context: Context) -> Made:
@@ -119,11 +129,12 @@ def _imagining(recipe: Recipe, **how: Any) -> Recipe:
     return replace(recipe, imagination=replace(recipe.imagination, **how))
 
 
-def _stage2(context: Context, recipe: Recipe) -> Made:
+def _stage2(context: Context, recipe: Recipe, *, across: bool = False) -> Made:
     shared = Shared(context)
     learning = shared.learning
     read = learning.demonstrations, learning.base, learning.videos, learning.world_model, learning.stage1
-    Stages(recipe, context.pool).stage2(context.stage, *read)
+    elsewhere = shared.demonstrations_elsewhere() if across else ()
+    Stages(recipe, context.pool).stage2(context.stage, *read, elsewhere=elsewhere)
     return _made(shared, context, recipe, learning.stage1)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from world2act_core.errors import World2ActError
 from world2act_core.recipes.learning import Learning, MakeStage
 from world2act_core.recipes.stages import Stages
 from world2act_core.recipes.study.cells import Context, Made
@@ -22,13 +23,29 @@ class Shared:
     """
 
     def __init__(self, context: Context) -> None:
-        self._began = time.monotonic()
+        self._context, self._began = context, time.monotonic()
         self._elsewhere = 0.0
         self._stages: dict[Path, Stage] = {}
         first = replace(context.recipe, seed=context.plan.seeds[0])
         cell, task = Stages(context.recipe, context.pool), Stages(first, context.pool)
         make = self._maker
         self.learning = Learning(cell, make(context.cell_folder), task, make(context.task_folder))
+
+    def demonstrations_elsewhere(self) -> list[Stage]:
+        """The demonstrations of the plan's other tasks.
+
+        Raises:
+            World2ActError: the plan has none.
+        """
+        context, found = self._context, {}
+        for cell in context.plan.cells:
+            if cell.task_name != context.cell.task_name and cell.seed == context.plan.seeds[0]:
+                work = Stages(context.plan.cell_recipe(cell), context.pool)
+                make = self._maker(context.task_folder.parent / cell.task_name)
+                found[cell.task_name] = Learning(work, make).demonstrations
+        if not found:
+            raise World2ActError("negatives from other tasks need a plan with more than one task")
+        return list(found.values())
 
     def made(self, policy: str, **figures: Any) -> Made:
         """The result, at the cost of this method (since it was last resumed) and of all that it has asked for."""
