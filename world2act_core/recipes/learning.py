@@ -134,6 +134,7 @@ class Learning:
         names = (
             "stage2",
             "stage2_on_videos",
+            "stage2_on_demonstrations",
             "imagination",
             "residual",
             "clips",

@@ -75,6 +75,8 @@ class Recipe:
     # Ours: Stage 2 also learns at the frames of the videos, from what is "imagined" there or what "real"ly followed;
     # the paper's does not ("none").
     stage2_on_videos: str = "real"
+    # Ours: share of what Stage 2 draws that are frames of the demonstrations, whose true actions are asked for.
+    stage2_on_demonstrations: float = 0.0
     rounds: int = 3  # of Stage 2: rollouts with the newest policy, then training
 
     # What all models learn from: "skills", each clip with its atomic prompt (the paper's), or "tasks", whole episodes
@@ -110,6 +112,10 @@ class Recipe:
         if self.stage2_on_videos not in ON_VIDEOS:
             raise World2ActError(
                 f"stage2_on_videos is {self.stage2_on_videos!r}, expected one of {', '.join(ON_VIDEOS)}"
+            )
+        if not 0.0 <= self.stage2_on_demonstrations < 1.0:
+            raise World2ActError(
+                f"stage2_on_demonstrations is {self.stage2_on_demonstrations}, expected a share of at least 0, below 1"
             )
         if self.unused not in UNUSED:
             raise World2ActError(f"unused is {self.unused!r}, expected one of {', '.join(UNUSED)}")

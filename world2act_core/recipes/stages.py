@@ -136,7 +136,7 @@ class Stages:
         elsewhere: Sequence[Stage] = (),
     ) -> None:
         """Stage 2: rounds of rollouts with the newest policy, then training the residual on all of them, and at the
-        frames of the videos too where the recipe says so.
+        frames of the videos and of the demonstrations too where the recipe says so.
 
         Args:
             elsewhere: demonstrations of other tasks, which the contrast takes as negatives.
@@ -145,6 +145,7 @@ class Stages:
         if elsewhere:
             trainer.keep_apart_from(self.table(list(elsewhere)))
         shown = trainer.shown_by_videos(self.table([videos], with_actions=False))
+        demonstrated = trainer.demonstrated(self.table([demonstrations]))
         starts = self.recipe.starts(self.recipe.post_training)
         shares = np.array_split(np.arange(len(starts)), self.recipe.rounds)
         history: list[dict[str, float]] = []
@@ -163,8 +164,8 @@ class Stages:
             )
             record(self.pool, attempts, f"stage 2, round {number + 1}: rollouts")
             table = self.folders_table([stage.scratch / f"round{n + 1}" / BAGS for n in range(number + 1)])
-            data = trainer.post_training_set(table)
-            history += trainer.train(data if shown is None else data.with_(shown), folder, number)
+            data = trainer.together(trainer.post_training_set(table), shown, demonstrated)
+            history += trainer.train(data, folder, number)
             newest = folder / RESIDUAL
         assert newest is not None
         shutil.copyfile(newest, stage.path(RESIDUAL))
@@ -300,6 +301,23 @@ class Trainer:
         if self.recipe.stage2_on_videos == "imagined":
             return self.post_training_set(table)
         return self.chunks_of(table, real_latents(self.model, table), imagined=False)
+
+    def demonstrated(self, table: ChunkTable) -> PostTrainingSet | None:
+        """What the recipe wants learned at the frames of the demonstrations, whose actions are known."""
+        if not self.recipe.stage2_on_demonstrations:
+            return None
+        data = self.chunks_of(table, real_latents(self.model, table), imagined=False)
+        return replace(data, wanted=torch.from_numpy(table.actions) * self.used)
+
+    def together(
+        self, data: PostTrainingSet, shown: PostTrainingSet | None, demonstrated: PostTrainingSet | None
+    ) -> PostTrainingSet:
+        """Rollouts, and what videos and demonstrations show; the latter in the recipe's share of the draws."""
+        if shown is not None:
+            data = data.with_(shown)
+        if demonstrated is None:
+            return data
+        return data.with_(demonstrated.for_a_share_of(self.recipe.stage2_on_demonstrations, data))
 
     def chunks_of(self, table: ChunkTable, latents: ChunkLatents, *, imagined: bool) -> PostTrainingSet:
         """What is read in dimensions that are not used is not asked for: there the mask keeps the base's, or 0 is."""

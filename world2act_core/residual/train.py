@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +52,8 @@ class PostTrainingSet:
         target: ``(N, D)`` z^v = B_v(imagined latents).
         episode: ``(N,)`` which rollout a chunk belongs to; a rollout's chunks stand together and in order.
         wanted: ``(N, M, A)`` what the decode term asks for; None asks for D_a(target), in range.
+        times: ``(N,)`` how much more often than once a chunk is drawn, the same for all chunks of a rollout; None draws
+            all alike.
     """
 
     frames: torch.Tensor
@@ -60,6 +62,7 @@ class PostTrainingSet:
     target: torch.Tensor
     episode: torch.Tensor
     wanted: torch.Tensor | None = None
+    times: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.base)
@@ -69,7 +72,17 @@ class PostTrainingSet:
         episode = torch.cat([self.episode, other.episode + self.episode.max() + 1])
         parts = {name: torch.cat([getattr(self, name), getattr(other, name)]) for name in _TENSORS}
         known = None if self.wanted is None or other.wanted is None else torch.cat([self.wanted, other.wanted])
-        return PostTrainingSet(**parts, episode=episode, wanted=known)
+        return PostTrainingSet(**parts, episode=episode, wanted=known, times=torch.cat([self.drawn, other.drawn]))
+
+    @property
+    def drawn(self) -> torch.Tensor:
+        """``times``, ones where nothing is said."""
+        return torch.ones_like(self.episode) if self.times is None else self.times
+
+    def for_a_share_of(self, share: float, other: PostTrainingSet) -> PostTrainingSet:
+        """Drawn so often that, beside another set, about ``share`` of the draws fall on this one, and once at least."""
+        times = max(1, round(share / (1 - share) * int(other.drawn.sum()) / len(self)))
+        return replace(self, times=torch.full_like(self.episode, times))
 
 
 _TENSORS = ("frames", "proprio", "base", "target")
@@ -116,14 +129,16 @@ class Objective:
         with torch.no_grad():  # what the imagination asks the arm to do
             self.wanted = alignment.decoder(data.target).clamp(*action_range) if data.wanted is None else data.wanted
         starts = torch.cat([torch.tensor([True]), data.episode[1:] != data.episode[:-1]])
-        self._first = torch.nonzero(starts)[:, 0]
-        self._last = torch.cat([self._first[1:], torch.tensor([len(data)])]) - 1
+        first = torch.nonzero(starts)[:, 0]
+        last = torch.cat([first[1:], torch.tensor([len(data)])]) - 1
+        self._rows = torch.arange(len(data)).repeat_interleave(data.drawn)
+        self._first, self._last = (ends.repeat_interleave(data.drawn[first]) for ends in (first, last))
 
     def draw(self, rng: np.random.Generator) -> torch.Tensor:
         """Rows of one batch ``(batch,)``; for a contrast over sequences, sequences one after the other."""
         config = self.config
         if config.over == "chunks":
-            return torch.from_numpy(rng.integers(0, len(self.data), config.batch))
+            return self._rows[torch.from_numpy(rng.integers(0, len(self._rows), config.batch))]
         chosen = torch.from_numpy(rng.integers(0, len(self._first), config.batch // config.length))
         room = (self._last - self._first + 1 - config.length).clamp_min(0)[chosen]
         first = self._first[chosen] + torch.from_numpy(rng.random(len(chosen))).mul(room + 1).long()

@@ -20,6 +20,7 @@ METHODS: dict[str, Method] = {
     "added": post_trained.added,
     "added_with_contrast": post_trained.added_with_contrast,
     "contrast_only": post_trained.contrast_only,
+    "without_demonstrations": post_trained.without_demonstrations,
     "rollouts_only": post_trained.rollouts_only,
     "imagined_once": post_trained.imagined_once,
     "by_progress": post_trained.by_progress,

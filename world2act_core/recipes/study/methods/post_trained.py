@@ -53,12 +53,17 @@ def added_with_contrast(context: Context) -> Made:
 def contrast_only(context: Context) -> Made:
     """The paper's Stage 2 (section 3.3): the contrastive loss over sequences alone, on rollouts alone."""
     recipe = _with(_adding(context.recipe), decode=0.0, contrast=1.0, over="sequences", penalty=0.0)
-    return _stage2(context, replace(recipe, stage2_on_videos="none"))
+    return _stage2(context, _on_rollouts_alone(recipe))
+
+
+def without_demonstrations(context: Context) -> Made:
+    """Without the frames of the demonstrations."""
+    return _stage2(context, replace(context.recipe, stage2_on_demonstrations=0.0))
 
 
 def rollouts_only(context: Context) -> Made:
-    """Without the frames of the videos, which Stage 2 of the paper does not see either."""
-    return _stage2(context, replace(context.recipe, stage2_on_videos="none"))
+    """Without frames of videos and demonstrations, which Stage 2 of the paper does not see either."""
+    return _stage2(context, _on_rollouts_alone(context.recipe))
 
 
 def imagined_once(context: Context) -> Made:
@@ -92,10 +97,9 @@ def fine_tuned(context: Context) -> Made:
     bags, starts = stage.scratch / BAGS, recipe.starts(recipe.post_training)
     attempts = work.attempts(bags, starts, "base", (0.0,), base=str(base), max_steps=recipe.rollout_steps)
     record(context.pool, attempts, "rollouts")
-    data = trainer.post_training_set(work.folders_table([bags]))
     shown = trainer.shown_by_videos(work.table([learning.videos], with_actions=False))
-    if shown is not None:
-        data = data.with_(shown)
+    demonstrated = trainer.demonstrated(work.table([learning.demonstrations]))
+    data = trainer.together(trainer.post_training_set(work.folders_table([bags])), shown, demonstrated)
     assert data.wanted is not None
     used = trainer.used  # no mask holds a base's other action dimensions: it is asked to go on there as it did
     data = replace(data, wanted=torch.where(used, data.wanted, data.base))
@@ -123,6 +127,10 @@ def _with(recipe: Recipe, **stage2: Any) -> Recipe:
 def _adding(recipe: Recipe) -> Recipe:
     """The residual of the paper: three tokens, the base's action among them."""
     return replace(recipe, residual=replace(recipe.residual, trunk="tokens", correction="added", hide_base=0.0))
+
+
+def _on_rollouts_alone(recipe: Recipe) -> Recipe:
+    return replace(recipe, stage2_on_videos="none", stage2_on_demonstrations=0.0)
 
 
 def _imagining(recipe: Recipe, **how: Any) -> Recipe:
