@@ -86,6 +86,7 @@ def test_no_split_shares_an_official_state_with_the_evaluation_or_another_split(
         ("stage1: {matching: all}", "matching is 'all', expected one of chunks, marginal, global"),
         ("stage2: {over: all}", "the contrast is over 'all', expected 'chunks' or 'sequences'"),
         ("videos: {first: 30, last: 40}", "videos and evaluation share official states"),
+        ("stage2_on_demonstrations: 1", "stage2_on_demonstrations is 1.0, expected a share of at least 0, below 1"),
         ("videos: {count: 3}", r"videos\.count = 3 leaves nothing to measure on"),
         ("free_pairs: {count: 4}", "leaves nothing to measure on: make it at least 16"),
     ],
