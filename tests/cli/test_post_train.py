@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,6 +87,16 @@ def test_each_stage_says_what_it_has_read(trained: Path) -> None:
     assert metrics["logged"] == {"episodes": 12, "with_actions": 12, "chunks": 72, "left_out": 0}
     assert metrics["videos"]["episodes"] == 12, "the demonstrations show the skill too"
     assert metrics["stage2"]["chunks"] == 72
+
+
+def test_a_recipe_can_have_it_learn_at_the_frames_of_videos_and_demonstrations_too(
+    trained: Path, logs: Path, tmp_path: Path
+) -> None:
+    run, recipe = tmp_path / "run", tmp_path / "recipe.yaml"
+    shutil.copytree(trained, run)
+    recipe.write_text(RECIPE + "stage2_on_videos: real\nstage2_on_demonstrations: 0.3\n")
+    assert main([*command(logs, run), "--recipe", str(recipe)]) == 0
+    assert json.loads((run / "stage2" / "manifest.json").read_text())["metrics"]["chunks"] == 72 + 72 + 36
 
 
 def test_what_is_done_is_not_done_again_and_a_new_log_is_learned_from(

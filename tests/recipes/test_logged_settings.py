@@ -19,6 +19,7 @@ def test_a_recipe_goes_over_the_settings_for_logs(tmp_path):
     recipe = read_recipe(path, LOGGED)
     assert recipe.stage2.steps == 20
     assert (recipe.residual.correction, recipe.residual.hide_base, recipe.unused) == ("added", 0.0, "base")
+    assert (recipe.stage2_on_videos, recipe.stage2_on_demonstrations) == ("none", 0.0)
     assert read_recipe(path).residual.correction == "instead"
 
 

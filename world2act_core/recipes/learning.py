@@ -38,6 +38,10 @@ _RESIDUAL_POLICY: list[ModuleType] = [residual_card, residual_files, residual_po
 _RESIDUAL: list[ModuleType] = [*_EYES, residual_network, residual_train, *_RESIDUAL_POLICY, losses, training]
 _STAGE2: list[ModuleType] = [stages, chunk_latents, matching, *_RESIDUAL, *SIMULATION]
 
+OF_STAGE2 = ("stage2", "stage2_on_videos", "stage2_on_demonstrations", "imagination", "residual", "clips",
+             "used_spread", "unused")  # fmt: skip
+"""Settings that Stage 2 goes by, wherever its rollouts come from."""
+
 MakeStage = Callable[..., Stage]
 """``Run.stage``, or a function of the same arguments."""
 
@@ -131,22 +135,10 @@ class Learning:
     @cached_property
     def stage2(self) -> Stage:
         read = [self.demonstrations, self.base, self.videos, self.world_model, self.stage1]
-        names = (
-            "stage2",
-            "stage2_on_videos",
-            "stage2_on_demonstrations",
-            "imagination",
-            "residual",
-            "clips",
-            "used_spread",
-            "unused",
-            "post_training",
-            "rounds",
-        )
         return self._make(
             "stage2",
             lambda stage: self.work.stage2(stage, *read),
-            config=stage_config(self.recipe, *names, "rollout_steps"),
+            config=stage_config(self.recipe, *OF_STAGE2, "post_training", "rounds", "rollout_steps"),
             inputs=read,
             code=_STAGE2,
         )

@@ -17,7 +17,7 @@ from world2act_core.episodes.reader import BagReport
 from world2act_core.episodes.sources import find_sources, iterate_source
 from world2act_core.errors import World2ActError
 from world2act_core.policies.compact import open_compact_policy
-from world2act_core.recipes.learning import Learning
+from world2act_core.recipes.learning import OF_STAGE2, Learning
 from world2act_core.recipes.settings import Recipe
 from world2act_core.recipes.stages import POLICY, Stages, stage_config
 from world2act_core.runs import Run, Stage
@@ -137,12 +137,11 @@ class OfflineLearning(Learning):
 
     @cached_property
     def stage2(self) -> Stage:
-        read = [self.demonstrations, self.base, self.free_pairs, self.world_model, self.stage1]
-        names = ("stage2", "residual", "clips", "used_spread", "unused")
+        read = [self.demonstrations, self.base, self.videos, self.world_model, self.stage1, self.free_pairs]
         return self.run.stage(
             "stage2",
             lambda stage: self.logged_work.stage2_of_logs(stage, *read),
-            config=stage_config(self.recipe, *names),
+            config=stage_config(self.recipe, *OF_STAGE2),
             inputs=read,
         )
 

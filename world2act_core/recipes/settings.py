@@ -76,7 +76,8 @@ class Recipe:
     # the paper's does not ("none").
     stage2_on_videos: str = "real"
     # Ours: share of what Stage 2 draws that are frames of the demonstrations, whose true actions are asked for.
-    stage2_on_demonstrations: float = 0.0
+    # With it the residual did as well as cloning on the same labels, which had them too (trials, seventh round).
+    stage2_on_demonstrations: float = 0.3
     rounds: int = 3  # of Stage 2: rollouts with the newest policy, then training
 
     # What all models learn from: "skills", each clip with its atomic prompt (the paper's), or "tasks", whole episodes
@@ -140,6 +141,8 @@ class Recipe:
 
 LOGGED = Recipe(
     unused="base",
+    stage2_on_videos="none",
+    stage2_on_demonstrations=0.0,
     residual=ResidualConfig(encoder="patches", features=128),
     stage2=Stage2Config(steps=1700, batch=64, learning_rate=1e-3),
 )

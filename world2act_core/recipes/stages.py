@@ -173,11 +173,21 @@ class Stages:
         _finish(stage, history, {"chunks": len(data), "cosine": history[-1]["cosine"]})
 
     def stage2_of_logs(
-        self, stage: Stage, demonstrations: Stage, base: Stage, logged: Stage, world_model: Stage, stage1: Stage
+        self,
+        stage: Stage,
+        demonstrations: Stage,
+        base: Stage,
+        videos: Stage,
+        world_model: Stage,
+        stage1: Stage,
+        logged: Stage,
     ) -> None:
         """Stage 2 without a simulator: the base is asked what it would do at every chunk of logged episodes."""
         trainer = self.trainer(demonstrations, base, world_model, stage1)
-        trainer.train_once(trainer.post_training_set(self.table([logged], with_actions=False)), stage)
+        shown = trainer.shown_by_videos(self.table([videos], with_actions=False))
+        demonstrated = trainer.demonstrated(self.table([demonstrations]))
+        data = trainer.post_training_set(self.table([logged], with_actions=False))
+        trainer.train_once(trainer.together(data, shown, demonstrated), stage)
 
     def trainer(self, demonstrations: Stage, base: Stage, world_model: Stage, stage1: Stage) -> Trainer:
         """Stage 2's residual, before its first step, with all that it learns from."""
