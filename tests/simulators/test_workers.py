@@ -117,8 +117,10 @@ def test_a_worker_keeps_its_simulator_and_agrees_with_this_process_to_the_bit(si
 @pytest.fixture
 def sleeping(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
     """A program in a process group of its own, and its two sleeping workers."""
+    # What a shell runs in the background ignores SIGINT, and so does what it starts.
+    hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     program = subprocess.Popen(
-        [sys.executable, "-c", f"from tests.simulators.jobs import parent; parent({str(tmp_path)!r})"],
+        [sys.executable, "-c", f"{hears}; from tests.simulators.jobs import parent; parent({str(tmp_path)!r})"],
         start_new_session=True,
         stderr=subprocess.PIPE,
         text=True,
