@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,14 +88,15 @@ def test_each_stage_says_what_it_has_read(trained: Path) -> None:
     assert metrics["stage2"]["chunks"] == 72
 
 
-def test_a_recipe_can_have_it_learn_at_the_frames_of_videos_and_demonstrations_too(
-    trained: Path, logs: Path, tmp_path: Path
-) -> None:
-    run, recipe = tmp_path / "run", tmp_path / "recipe.yaml"
-    shutil.copytree(trained, run)
+def test_a_recipe_can_have_it_learn_at_the_frames_of_videos_and_demonstrations_too(logs: Path, tmp_path: Path) -> None:
+    """One demonstration lacks its actions: it shows the skill, and no more."""
+    recipe, silent = tmp_path / "recipe.yaml", tmp_path / "silent"
     recipe.write_text(RECIPE + "stage2_on_videos: real\nstage2_on_demonstrations: 0.3\n")
-    assert main([*command(logs, run), "--recipe", str(recipe)]) == 0
-    assert json.loads((run / "stage2" / "manifest.json").read_text())["metrics"]["chunks"] == 72 + 72 + 36
+    write(silent, recorded(70).without_actions())
+    demonstrations = ["--demonstrations", str(logs / "demonstrations"), str(silent)]
+    assert main([*command(logs, tmp_path / "run"), *demonstrations, "--recipe", str(recipe)]) == 0
+    metrics = json.loads((tmp_path / "run" / "stage2" / "manifest.json").read_text())["metrics"]
+    assert metrics["chunks"] == 72 + (72 + 6) + 36
 
 
 def test_what_is_done_is_not_done_again_and_a_new_log_is_learned_from(

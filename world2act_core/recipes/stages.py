@@ -316,6 +316,7 @@ class Trainer:
         """What the recipe wants learned at the frames of the demonstrations, whose actions are known."""
         if not self.recipe.stage2_on_demonstrations:
             return None
+        table = table.select(np.flatnonzero(table.labelled))  # somebody's own may lack actions here and there
         data = self.chunks_of(table, real_latents(self.model, table), imagined=False)
         return replace(data, wanted=torch.from_numpy(table.actions) * self.used)
 
