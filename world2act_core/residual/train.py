@@ -52,8 +52,8 @@ class PostTrainingSet:
         target: ``(N, D)`` z^v = B_v(imagined latents).
         episode: ``(N,)`` which rollout a chunk belongs to; a rollout's chunks stand together and in order.
         wanted: ``(N, M, A)`` what the decode term asks for; None asks for D_a(target), in range.
-        times: ``(N,)`` how much more often than once a chunk is drawn, the same for all chunks of a rollout; None draws
-            all alike.
+        times: ``(N,)`` whole numbers, how often a chunk lies in the urn that batches are drawn from, the same for all
+            chunks of a rollout; None puts each there once.
     """
 
     frames: torch.Tensor

@@ -37,15 +37,15 @@ class Shared:
         Raises:
             World2ActError: the plan has none.
         """
-        context, found = self._context, {}
+        context, found = self._context, []
         for cell in context.plan.cells:
             if cell.task_name != context.cell.task_name and cell.seed == context.plan.seeds[0]:
                 work = Stages(context.plan.cell_recipe(cell), context.pool)
                 make = self._maker(context.task_folder.parent / cell.task_name)
-                found[cell.task_name] = Learning(work, make).demonstrations
+                found.append(Learning(work, make).demonstrations)
         if not found:
             raise World2ActError("negatives from other tasks need a plan with more than one task")
-        return list(found.values())
+        return found
 
     def made(self, policy: str, **figures: Any) -> Made:
         """The result, at the cost of this method (since it was last resumed) and of all that it has asked for."""
