@@ -141,11 +141,9 @@ class Stages:
         Args:
             elsewhere: demonstrations of other tasks, which the contrast takes as negatives.
         """
-        trainer = self.trainer(demonstrations, base, world_model, stage1)
+        trainer = self.trainer(demonstrations, base, world_model, stage1, videos)
         if elsewhere:
             trainer.keep_apart_from(self.table(list(elsewhere)))
-        shown = trainer.shown_by_videos(self.table([videos], with_actions=False))
-        demonstrated = trainer.demonstrated(self.table([demonstrations]))
         starts = self.recipe.starts(self.recipe.post_training)
         shares = np.array_split(np.arange(len(starts)), self.recipe.rounds)
         history: list[dict[str, float]] = []
@@ -164,7 +162,7 @@ class Stages:
             )
             record(self.pool, attempts, f"stage 2, round {number + 1}: rollouts")
             table = self.folders_table([stage.scratch / f"round{n + 1}" / BAGS for n in range(number + 1)])
-            data = trainer.together(trainer.post_training_set(table), shown, demonstrated)
+            data = trainer.rolled_out(table)
             history += trainer.train(data, folder, number)
             newest = folder / RESIDUAL
         assert newest is not None
@@ -183,21 +181,24 @@ class Stages:
         logged: Stage,
     ) -> None:
         """Stage 2 without a simulator: the base is asked what it would do at every chunk of logged episodes."""
-        trainer = self.trainer(demonstrations, base, world_model, stage1)
-        shown = trainer.shown_by_videos(self.table([videos], with_actions=False))
-        demonstrated = trainer.demonstrated(self.table([demonstrations]))
-        data = trainer.post_training_set(self.table([logged], with_actions=False))
-        trainer.train_once(trainer.together(data, shown, demonstrated), stage)
+        trainer = self.trainer(demonstrations, base, world_model, stage1, videos)
+        trainer.train_once(trainer.rolled_out(self.table([logged], with_actions=False)), stage)
 
-    def trainer(self, demonstrations: Stage, base: Stage, world_model: Stage, stage1: Stage) -> Trainer:
-        """Stage 2's residual, before its first step, with all that it learns from."""
+    def trainer(
+        self, demonstrations: Stage, base: Stage, world_model: Stage, stage1: Stage, videos: Stage | None = None
+    ) -> Trainer:
+        """Stage 2's residual, before its first step; with ``videos`` it learns at their frames and at those of the
+        demonstrations, as the recipe says, beside the rollouts that it is given."""
         alignment, model = load_alignment(stage1.path(ALIGNMENT)), load_world_model(world_model.path(WORLD_MODEL))
         table = self.table([demonstrations])
         torch.manual_seed(self.recipe.seed)
         used = torch.from_numpy(self.used(table))
         moved = moved_dimensions(used, self.recipe.unused, self.embodiment)
         residual = Residual(self.recipe.residual, alignment, table.proprio.shape[1], moved, model.codec)
-        return Trainer(self.recipe, model, alignment, base.path(POLICY), self.embodiment, residual, used)
+        trainer = Trainer(self.recipe, model, alignment, base.path(POLICY), self.embodiment, residual, used)
+        if videos is not None:
+            trainer.learn_beside(self.table([videos], with_actions=False), table)
+        return trainer
 
     def used(self, demonstrations: ChunkTable) -> Array:
         """``(A,)`` bool: whether the demonstrations use an action dimension enough for an adapter to read it."""
@@ -293,6 +294,12 @@ class Trainer:
         self.recipe, self.model, self.alignment, self.residual = recipe, model, alignment, residual
         self.base, self.policy, self.used = base, load_compact(base, embodiment), used
         self._easy: EasyNegatives | None = None
+        self._shown: PostTrainingSet | None = None
+        self._demonstrated: PostTrainingSet | None = None
+
+    def learn_beside(self, videos: ChunkTable, demonstrations: ChunkTable) -> None:
+        """Take what videos and demonstrations show to every set of rollouts, as far as the recipe wants it."""
+        self._shown, self._demonstrated = self._shown_by_videos(videos), self._of_demonstrations(demonstrations)
 
     @torch.no_grad()
     def keep_apart_from(self, table: ChunkTable) -> None:
@@ -301,34 +308,32 @@ class Trainer:
         video = video_latents(self.alignment, real_latents(self.model, table), rows)
         self._easy = EasyNegatives(video, self.alignment.action(torch.from_numpy(table.actions[rows])))
 
-    def post_training_set(self, table: ChunkTable) -> PostTrainingSet:
+    def rolled_out(self, table: ChunkTable) -> PostTrainingSet:
+        """Rollouts, and what is learned beside them; the demonstrations in the recipe's share of the draws."""
+        data = self._imagined(table)
+        if self._shown is not None:
+            data = data.with_(self._shown)
+        if self._demonstrated is None:
+            return data
+        return data.with_(self._demonstrated.for_a_share_of(self.recipe.stage2_on_demonstrations, data))
+
+    def _imagined(self, table: ChunkTable) -> PostTrainingSet:
         return self.chunks_of(table, targets(self.model, table, self.recipe.imagination), imagined=True)
 
-    def shown_by_videos(self, table: ChunkTable) -> PostTrainingSet | None:
-        """What the recipe wants learned at the frames of the videos."""
+    def _shown_by_videos(self, table: ChunkTable) -> PostTrainingSet | None:
         if self.recipe.stage2_on_videos == "none":
             return None
         if self.recipe.stage2_on_videos == "imagined":
-            return self.post_training_set(table)
+            return self._imagined(table)
         return self.chunks_of(table, real_latents(self.model, table), imagined=False)
 
-    def demonstrated(self, table: ChunkTable) -> PostTrainingSet | None:
-        """What the recipe wants learned at the frames of the demonstrations, whose actions are known."""
+    def _of_demonstrations(self, table: ChunkTable) -> PostTrainingSet | None:
+        """Their actions are known, so what is asked for is not read from latents."""
         if not self.recipe.stage2_on_demonstrations:
             return None
         table = table.select(np.flatnonzero(table.labelled))  # somebody's own may lack actions here and there
         data = self.chunks_of(table, real_latents(self.model, table), imagined=False)
         return replace(data, wanted=torch.from_numpy(table.actions) * self.used)
-
-    def together(
-        self, data: PostTrainingSet, shown: PostTrainingSet | None, demonstrated: PostTrainingSet | None
-    ) -> PostTrainingSet:
-        """Rollouts, and what videos and demonstrations show; the latter in the recipe's share of the draws."""
-        if shown is not None:
-            data = data.with_(shown)
-        if demonstrated is None:
-            return data
-        return data.with_(demonstrated.for_a_share_of(self.recipe.stage2_on_demonstrations, data))
 
     def chunks_of(self, table: ChunkTable, latents: ChunkLatents, *, imagined: bool) -> PostTrainingSet:
         """What is read in dimensions that are not used is not asked for: there the mask keeps the base's, or 0 is."""

@@ -93,13 +93,12 @@ def fine_tuned(context: Context) -> Made:
     shared, stage, recipe = Shared(context), context.stage, context.recipe
     learning, work = shared.learning, shared.learning.work
     base = learning.base.path(POLICY)
-    trainer = work.trainer(learning.demonstrations, learning.base, learning.world_model, learning.stage1)
+    read = learning.demonstrations, learning.base, learning.world_model, learning.stage1, learning.videos
+    trainer = work.trainer(*read)
     bags, starts = stage.scratch / BAGS, recipe.starts(recipe.post_training)
     attempts = work.attempts(bags, starts, "base", (0.0,), base=str(base), max_steps=recipe.rollout_steps)
     record(context.pool, attempts, "rollouts")
-    shown = trainer.shown_by_videos(work.table([learning.videos], with_actions=False))
-    demonstrated = trainer.demonstrated(work.table([learning.demonstrations]))
-    data = trainer.together(trainer.post_training_set(work.folders_table([bags])), shown, demonstrated)
+    data = trainer.rolled_out(work.folders_table([bags]))
     assert data.wanted is not None
     used = trainer.used  # no mask holds a base's other action dimensions: it is asked to go on there as it did
     data = replace(data, wanted=torch.where(used, data.wanted, data.base))
