@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 
 import pytest
 
 from world2act_core.errors import RunError
 from world2act_core.runs import Run, Stage
-from world2act_core.runs.stage import MANIFEST, read_stage
+from world2act_core.runs.stage import MANIFEST, read_stage, remember_sources, source_of
 
 
 def writer(text: str, calls: list[str]):
@@ -113,3 +114,53 @@ def test_a_sealed_stage_whose_file_is_gone_is_run_again(run):
 def test_two_processes_cannot_work_in_one_run_folder(run):
     with pytest.raises(RunError, match="another process is working in"):
         Run(run.folder, announce=lambda line: None)
+
+
+def test_a_fixed_run_refuses_what_was_made_of_something_else_and_keeps_it(run):
+    fixed = Run(run.folder / "fixed", announce=lambda line: None, fixed=True)
+    sealed = fixed.stage("a", writer("x", []), config={"n": 1})
+    assert fixed.stage("a", writer("y", []), config={"n": 1}).digest == sealed.digest
+    with pytest.raises(RunError, match=r"fixed/a was made of another configuration, code or input.*remove this one"):
+        fixed.stage("a", writer("y", []), config={"n": 2})
+    assert read_stage(sealed.folder).path("out.txt").read_text() == "x"
+
+
+def test_a_fixed_run_does_not_go_on_with_partial_work_of_something_else(run):
+    fixed = Run(run.folder / "fixed", announce=lambda line: None, fixed=True)
+
+    def fails(stage: Stage) -> None:
+        (stage.scratch / "half").write_text("half")
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        fixed.stage("a", fails, config={"n": 1})
+    with pytest.raises(RunError, match="was made of another configuration"):
+        fixed.stage("a", writer("x", []), config={"n": 2})
+    assert fixed.stage("a", writer("x", []), config={"n": 1}).digest
+
+
+def test_a_source_that_is_edited_while_it_is_loaded_changes_no_key(run, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "code_edited.py").write_text("VALUE = 1\n")
+    module = __import__("code_edited")
+    remember_sources(module)
+    (tmp_path / "code_edited.py").write_text("VALUE = 2\n")
+    calls: list[str] = []
+    run.stage("a", writer("x", calls), code=[module])
+    run.stage("a", writer("x", calls), code=[module])
+    assert calls == ["a"] and source_of(module) == "VALUE = 1\n"
+
+
+def test_seconds_are_those_of_all_resumes(run):
+    seen: list[float] = []
+
+    def fails(stage: Stage) -> None:
+        time.sleep(0.05)
+        raise RuntimeError("killed")
+
+    def resumes(stage: Stage) -> None:
+        seen.append(stage.seconds)
+
+    with pytest.raises(RuntimeError):
+        run.stage("a", fails)
+    assert run.stage("a", resumes).seconds >= seen[0] >= 0.05

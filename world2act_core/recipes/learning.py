@@ -21,6 +21,7 @@ from world2act_core.residual import network as residual_network
 from world2act_core.residual import policy as residual_policy
 from world2act_core.residual import train as residual_train
 from world2act_core.runs import Stage, training
+from world2act_core.runs.stage import remember_sources
 from world2act_core.simulators import control, libero, meshes, privileged, rendering, rollout, starts
 from world2act_core.simulators.demonstrators import deliveries, grips, pick_and_place, script
 from world2act_core.world_model import chunk_latents, matching
@@ -37,6 +38,7 @@ _STAGE1: list[ModuleType] = [stages, *_ALIGNMENT, chunk_latents, chunks, trainin
 _RESIDUAL_POLICY: list[ModuleType] = [residual_card, residual_files, residual_policy]
 _RESIDUAL: list[ModuleType] = [*_EYES, residual_network, residual_train, *_RESIDUAL_POLICY, losses, training]
 _STAGE2: list[ModuleType] = [stages, chunk_latents, matching, *_RESIDUAL, *SIMULATION]
+remember_sources(*_BASE, *_WORLD_MODEL, *_STAGE1, *_STAGE2)
 
 OF_STAGE2 = ("stage2", "stage2_on_videos", "stage2_on_demonstrations", "imagination", "residual", "clips",
              "used_spread", "unused")  # fmt: skip

@@ -14,9 +14,9 @@ import json
 import os
 import platform
 import shutil
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +24,7 @@ from typing import Any
 
 from world2act_core import __version__
 from world2act_core.errors import RunError
+from world2act_core.runs.stopwatch import Stopwatch
 
 MANIFEST = "manifest.json"
 _KEY = "key.json"
@@ -54,6 +55,27 @@ def write_text(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
+@cache
+def source_of(module: ModuleType) -> str:
+    """A module's source as it was when first asked for: what is edited later is not what this process has loaded."""
+    return inspect.getsource(module)
+
+
+def remember_sources(*modules: ModuleType) -> None:
+    """Read sources now, when they were just imported, and not in hours when a stage begins."""
+    for module in modules:
+        source_of(module)
+
+
+def package_digest() -> str:
+    """SHA-256 over all sources of this package, hex."""
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root)}\n{file_digest(path)}\n".encode())
+    return digest.hexdigest()
+
+
 def versions() -> dict[str, str]:
     """Versions that a result may depend on."""
     found = {"world2act": __version__, "python": platform.python_version(), "machine": platform.machine()}
@@ -72,6 +94,7 @@ class Stage:
     Attributes:
         folder: where the stage writes its results; everything in it is hashed when the stage is sealed.
         metrics: figures for the manifest and the report.
+        seconds: spent in all its resumes; while it runs, before it was last resumed.
         starts: ids of the simulator starts that the stage has used, so that splits can be proven disjoint.
     """
 
@@ -103,11 +126,15 @@ class Run:
         folder: created if it does not exist.
         announce: called with one line when a stage starts, resumes, is sealed or is skipped.
         wait: until another process that works in the folder is done, instead of refusing.
+        fixed: refuse a stage that the folder holds of another configuration, code or input, instead of making it anew.
     """
 
-    def __init__(self, folder: Path, announce: Callable[[str], None] = print, *, wait: bool = False) -> None:
+    def __init__(
+        self, folder: Path, announce: Callable[[str], None] = print, *, wait: bool = False, fixed: bool = False
+    ) -> None:
         self.folder = folder
         self.announce = announce
+        self._fixed = fixed
         self.stages: dict[str, Stage] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = (folder / ".lock").open("w")  # held as long as the run is open
@@ -144,6 +171,9 @@ class Run:
             config: everything besides inputs and code that the result depends on (JSON values).
             inputs: sealed stages that ``work`` reads.
             code: modules whose source decides the result.
+
+        Raises:
+            RunError: an input is not finished, or the run is fixed and holds another stage of that name.
         """
         stage = self._open(name, config or {}, list(inputs), list(code))
         if (stage.folder / MANIFEST).exists():
@@ -154,14 +184,10 @@ class Run:
                 return sealed
             _clear(stage.folder)
         self._prepare(stage)
-        began = time.monotonic()
-        spent_file = stage.scratch / "seconds.json"
-        spent = json.loads(spent_file.read_text()) if spent_file.exists() else 0.0
-        try:
+        with Stopwatch(stage.scratch / "seconds.json") as stopwatch:
+            stage.seconds = stopwatch.seconds
             work(stage)
-        finally:
-            stage.seconds = spent + time.monotonic() - began
-            write_json(spent_file, stage.seconds)
+        stage.seconds = stopwatch.seconds
         _seal(stage)
         self.announce(f"{name}: {stage.seconds:.0f} s")
         self.stages[name] = stage
@@ -172,7 +198,7 @@ class Run:
             if not other.digest:
                 raise RunError(f"stage {name} reads stage {other.name}, which is not finished")
         digests = {other.name: other.digest for other in inputs}
-        sources = [inspect.getsource(module) for module in code]
+        sources = [source_of(module) for module in code]
         identity = json.dumps([name, config, digests, sources], sort_keys=True)
         key = hashlib.sha256(identity.encode()).hexdigest()
         return Stage(name, self.folder / name, key, config, digests)
@@ -180,6 +206,7 @@ class Run:
     def _if_unchanged(self, stage: Stage) -> Stage | None:
         """The sealed stage if it is what is asked for and whole, otherwise None with the reason announced."""
         if read_manifest(stage.folder).key != stage.key:
+            self._refuse_if_fixed(stage)
             self.announce(f"{stage.name}: configuration, code or inputs have changed, starting again")
             return None
         try:
@@ -188,6 +215,13 @@ class Run:
             self.announce(f"{stage.name}: {damage}; starting again")
             return None
 
+    def _refuse_if_fixed(self, stage: Stage) -> None:
+        if self._fixed:
+            raise RunError(
+                f"{stage.folder} was made of another configuration, code or input, and what was made of it would not "
+                f"fit what comes now: go on with the code that made it, name another folder, or remove this one"
+            )
+
     def _prepare(self, stage: Stage) -> None:
         """Keep partial work with the same key, clear anything else."""
         key_file = stage.folder / _KEY
@@ -195,6 +229,8 @@ class Run:
             self.announce(f"{stage.name}: resuming")
             return
         if stage.folder.exists():
+            if key_file.exists():
+                self._refuse_if_fixed(stage)
             _clear(stage.folder)
         stage.folder.mkdir(parents=True)
         write_json(key_file, stage.key)
