@@ -15,7 +15,7 @@ from world2act_core.types import Array
 _MISSING = object()
 
 
-class _OneValueAKey(yaml.SafeLoader):
+class OneValueAKey(yaml.SafeLoader):
     """YAML's loader, but a key given twice is an error: the second would silently win."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -34,7 +34,7 @@ def read_checked(path: Path) -> Checked:
         ContractError: not text, not YAML, a key twice, or not a mapping.
     """
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _OneValueAKey)
+        raw = yaml.load(path.read_text(encoding="utf-8"), OneValueAKey)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ContractError(f"{path.name}: not valid YAML: {' '.join(str(error).split())}") from error
     return Checked(raw, path.name)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from world2act_core.embodiment.checked import OneValueAKey
 from world2act_core.errors import World2ActError
 
 Settings = TypeVar("Settings")
@@ -18,13 +19,13 @@ def read_yaml(path: Path, kind: str) -> Any:
     """What a YAML file holds, an empty mapping for an empty file.
 
     Raises:
-        World2ActError: no such file (the message calls it a ``kind``), or it is not YAML.
+        World2ActError: no such file (the message calls it a ``kind``), it is not YAML, or it has a key twice.
     """
     if not path.is_file():
         raise World2ActError(f"there is no {kind} {path}")
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        raw = yaml.load(path.read_text(encoding="utf-8"), OneValueAKey)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise World2ActError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
     return {} if raw is None else raw
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from world2act_core.errors import World2ActError
 
+OFFICIAL_STATES = 50
+"""Initial states that LIBERO ships for each of its tasks (``init_files/SUITE/TASK.pruned_init``)."""
+
 _PATTERN = re.compile(r"^(?P<suite>\w+)/(?P<task>\d+)/i(?P<index>\d+)(?:\+(?P<jitter>[\d.]+)cm#(?P<seed>\d+))?$")
 
 

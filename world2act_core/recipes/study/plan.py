@@ -16,7 +16,7 @@ from world2act_core.errors import World2ActError
 from world2act_core.recipes.overrides import as_json, override, read_yaml
 from world2act_core.recipes.settings import TRAINING_SPLITS, Recipe, Split
 from world2act_core.simulators.demonstrators.library import DEMONSTRATORS
-from world2act_core.simulators.starts import Start, jittered_starts
+from world2act_core.simulators.starts import OFFICIAL_STATES, Start, jittered_starts
 
 SUPERIOR, NOT_WORSE = "superior", "not worse"
 HELD_OUT, SHIFTED = "held_out", "shifted"
@@ -204,12 +204,25 @@ def _check(plan: StudyPlan, where: str) -> None:
         values = getattr(plan, name)
         if len(set(values)) < len(values) or (not values and name != "shifted_methods"):
             raise World2ActError(f"{where}: {name} = {list(values)} must name at least one thing, and each once")
+    if len(set(map(_task, plan.tasks))) < len(plan.tasks):
+        raise World2ActError(f"{where}: tasks = {list(plan.tasks)} names a task twice")
+    if min(plan.seeds) < 0:
+        raise World2ActError(f"{where}: seeds = {list(plan.seeds)} must be 0 or more")
     for name in plan.methods:
         if not re.fullmatch(r"\w[\w.-]*", name):
             raise World2ActError(f"{where}: method {name!r} cannot name a folder: take letters, digits, '-', '_', '.'")
     _check_splits(plan, where)
+    _check_level(plan.analysis.alpha, f"{where}: analysis")
+    if not -1 <= plan.analysis.cosine_ranks_from <= 1:
+        raise World2ActError(f"{where}: analysis: cosine_ranks_from is a correlation, from -1 to 1")
     for comparison in plan.analysis.comparisons:
         _check_comparison(comparison, plan, where)
+
+
+def _check_level(alpha: float, where: str) -> None:
+    """A level above a half would call everything shown, and 0 nothing."""
+    if not 0 < alpha <= 0.5:
+        raise World2ActError(f"{where}: alpha = {alpha:g} is no level of a test: take one above 0 and at most 0.5")
 
 
 def _check_splits(plan: StudyPlan, where: str) -> None:
@@ -218,9 +231,15 @@ def _check_splits(plan: StudyPlan, where: str) -> None:
     for name, split in splits.items():
         if not 0 <= split.first <= split.last or split.count < 1:
             raise World2ActError(f"{where}: {name} holds no start: it needs 0 <= first <= last and count >= 1")
+        if split.last >= OFFICIAL_STATES:
+            raise World2ActError(f"{where}: {name} goes to state {split.last}: LIBERO's last is {OFFICIAL_STATES - 1}")
+        if split.seed < 0:
+            raise World2ActError(f"{where}: {name}: seed = {split.seed} must be 0 or more")
     for (one, first), (two, second) in combinations(splits.items(), 2):
         if first.shares_a_state_with(second) and {one, two} != {HELD_OUT, SHIFTED}:
             raise World2ActError(f"{where}: {one} and {two} share official states: change their first and last")
+    if min(plan.held_out.jitter_cm, plan.shifted.jitter_cm, plan.recipe.jitter_cm) < 0:
+        raise World2ActError(f"{where}: a jitter_cm is below 0: it is the half-width of a displacement")
     if plan.held_out.jitter_cm == plan.shifted.jitter_cm:
         raise World2ActError(f"{where}: shifted displaces as far as held_out: give it another jitter_cm")
 
@@ -234,5 +253,10 @@ def _check_comparison(comparison: Comparison, plan: StudyPlan, where: str) -> No
         raise World2ActError(f"{where}: a method cannot be compared with itself")
     if comparison.starts == SHIFTED:
         check_names((comparison.method, comparison.against), plan.shifted_methods, f"{where}: shifted method")
+    if comparison.alpha != 0:  # which takes the analysis'
+        _check_level(comparison.alpha, where)
+    for name in ("margin", "at_least", "worst_task"):
+        if not 0 <= getattr(comparison, name) <= 100:
+            raise World2ActError(f"{where}: {name} = {getattr(comparison, name):g} must be 0 to 100 points")
     if (comparison.kind == NOT_WORSE) != (comparison.margin > 0):
         raise World2ActError(f"{where}: a margin above 0 belongs to kind {NOT_WORSE!r}, and only to it")
