@@ -184,3 +184,13 @@ def test_a_reader_is_told_of_an_uncommitted_plan_and_of_several_commits():
     records[second] = replace(records[second], methods={**records[second].methods, "new": changed})
     remarks = " / ".join(analyse(plan, records).remarks)
     assert "was not committed" in remarks and "2 commits: c0ffee, decaf" in remarks and "2 of them" in remarks
+
+
+def test_a_reader_is_told_of_a_base_that_was_made_twice():
+    plan = plan_with(GAIN)
+    records = records_of(plan, {"base": BASE, "new": NEW})
+    for cell, digest in zip(plan.cells[:2], ("one", "other"), strict=True):
+        new = replace(records[cell].methods["new"], read={"libero_goal_8/base": digest, f"{cell.name}/stage1": digest})
+        records[cell] = replace(records[cell], methods={**records[cell].methods, "new": new})
+    remarks = " / ".join(analyse(plan, records).remarks)
+    assert "libero_goal_8/base was made 2 times" in remarks and "stage1" not in remarks

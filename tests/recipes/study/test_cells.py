@@ -13,6 +13,7 @@ from tests.recipes.study.fakes import METHODS, PLAN, RATES, as_trial, diary, out
 from world2act_core.errors import RunError
 from world2act_core.evaluation import Trial
 from world2act_core.recipes.recording import Attempt
+from world2act_core.recipes.study import cells
 from world2act_core.recipes.study.cells import Context, Made, Method, run_cell
 from world2act_core.recipes.study.plan import Cell, StudyPlan, read_plan
 from world2act_core.recipes.study.records import CellRecord, read_record, read_records, record_path
@@ -159,3 +160,21 @@ def test_a_lost_record_comes_back_from_what_is_sealed(plan, tmp_path):
     again = Here(limit=0)
     assert run(plan, plan.cells[0], tmp_path, again) == record
     assert len(diary(tmp_path)) == 2
+
+
+def test_a_method_that_was_broken_off_is_not_gone_on_with_by_other_code(plan, tmp_path, monkeypatch):
+    with pytest.raises(RunError, match=r"good \(the power went\)"):
+        run(plan, plan.cells[0], tmp_path, Here(limit=9 + 2))
+    monkeypatch.setattr(cells, "CODE", "0" * 64)
+    with pytest.raises(RunError, match=r"methods/good was made of another configuration, code or input"):
+        run(plan, plan.cells[0], tmp_path, Here())
+    assert list(read_record(record_path(tmp_path, plan.cells[0])).methods) == ["base"]
+
+
+def test_a_record_tells_what_the_policy_was_made_from(plan, tmp_path):
+    def reads(context: Context) -> Made:
+        return replace(train(context), read={"libero_goal_8/base": "abc"})
+
+    run(plan, plan.cells[0], tmp_path, Here(), {**METHODS, "good": reads})
+    kept = read_record(record_path(tmp_path, plan.cells[0]))
+    assert kept.methods["good"].read == {"libero_goal_8/base": "abc"} and kept.methods["base"].read == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -51,6 +52,13 @@ def test_methods_are_ranked_within_a_cell_because_other_cells_have_other_adapter
         "Cosine ranks policies by success: rank correlation +1.00 over methods (mean of 2 cells); "
         "0.7 was set beforehand as enough."
     )
+
+
+def test_methods_that_learned_with_another_adapter_are_not_ranked_among_the_rest():
+    other = method(0.9, 0)
+    other = replace(other, figures={**other.figures, "stage1_r2": 0.5})
+    records = dict([cell_of(0, a=method(0.1, 5), b=method(0.2, 6), c=method(0.3, 7), other=other)])
+    assert [round(rho, 12) for rho in read_cosine(records, 0.7).methods.values()] == [1.0]
 
 
 def test_a_cosine_that_rises_while_success_falls_over_training_does_not_rank():

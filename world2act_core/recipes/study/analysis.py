@@ -268,6 +268,20 @@ def _missing(plan: StudyPlan, records: Records) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _made_of_two(records: Records) -> list[str]:
+    """Of which shared stages, such as a task's base, methods have read more than one version."""
+    versions: dict[str, set[str]] = {}
+    for record in records.values():
+        for method in record.methods.values():
+            for stage, digest in method.read.items():
+                versions.setdefault(stage, set()).add(digest)
+    return [
+        f"{stage} was made {len(found)} times, and some methods read one and some another"
+        for stage, found in sorted(versions.items())
+        if len(found) > 1
+    ]
+
+
 def _remarks(records: Records) -> tuple[str, ...]:
     """What a reader of the results must know of how they were made."""
     commits = {method.commit[:10] or "unknown" for record in records.values() for method in record.methods.values()}
@@ -277,6 +291,7 @@ def _remarks(records: Records) -> tuple[str, ...]:
         remarks.append("the plan was not committed when the study began, so nothing shows that it was fixed before")
     if len(settings) > 1:
         remarks.append(f"the code's default settings changed under way: the cells have {len(settings)} of them")
+    remarks += _made_of_two(records)
     if len(commits) > 1:
         remarks.append(f"made by {len(commits)} commits: {', '.join(sorted(commits))}")
     return tuple(remarks)

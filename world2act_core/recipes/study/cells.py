@@ -1,7 +1,8 @@
 """One cell of the study: every method makes its policy, and each policy is tried on the planned starts.
 
 What is finished is never done again: a method's work is a sealed stage, every trial a line of a log. So a kill costs
-at most the step of training and the trials that were under way.
+at most the trials that were under way and the training since the last checkpoint. Nor is it ever made anew from other
+code: what comes later is compared with it.
 """
 
 from __future__ import annotations
@@ -24,16 +25,18 @@ from world2act_core.recipes.study.plan import Cell, StudyPlan
 from world2act_core.recipes.study.records import (
     CellRecord,
     MethodRecord,
-    read_records,
-    record_path,
-    write_record,
+    add_to_record,
+    record_of,
 )
 from world2act_core.runs import Run, Stage
-from world2act_core.runs.stage import MANIFEST, versions
+from world2act_core.runs.stage import MANIFEST, package_digest, versions
 from world2act_core.simulators.starts import Start
 from world2act_core.simulators.workers import WorkerPool
 
 MADE = "made.json"
+CODE = package_digest()
+"""Of all sources as they were loaded: a method that was broken off is not gone on with by others."""
+
 RunTrials = Callable[[WorkerPool, Iterable[Attempt], str], Iterator[Trial]]
 
 
@@ -45,13 +48,16 @@ class Made:
         policy: an address that ``policies.address.open_policy`` opens.
         minutes: what it cost, shared work included; None takes the time that the method ran, over all its resumes.
         figures: JSON values for the record. The analysis reads ``cosine`` (mean similarity of video and action
-            latents in the end) and ``checkpoints`` (a list of ``{"step", "cosine", "success"}`` over training, success
-            being a rate that training did not read); everything else is kept and shown.
+            latents in the last batch that was logged), ``stage1_...`` (figures of the adapter whose cosine that is) and
+            ``checkpoints`` (a list of ``{"step", "cosine", "success"}`` over training, success being a rate that
+            training did not read); everything else is kept and shown.
+        read: shared stage → digest, of those that the policy was made from.
     """
 
     policy: str
     minutes: float | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
+    read: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,11 +135,9 @@ def run_cell(
     Raises:
         RunError: methods failed (said after all others were run), or an evaluation start was trained on.
     """
-    record = read_records(folder, plan).get(cell) or CellRecord(
-        plan.name, cell, plan.sha256, plan.settings_sha256, plan_committed
-    )
     failed: list[str] = []
     for name in plan.methods:
+        record = record_of(folder, plan, cell, plan_committed)  # another process may work on the cell's other methods
         if (names and name not in names) or name in record.methods:
             continue
         work = _MethodWork(plan, cell, folder, pool, name, methods[name], run_trials, announce)
@@ -144,13 +148,11 @@ def run_cell(
             announce(f"{name} failed: {error}")
             failed.append(f"{name} ({error})")
             continue
-        order = [known for known in plan.methods if known in record.methods or known == name]
-        record = replace(record, methods={known: {**record.methods, name: finished}[known] for known in order})
-        write_record(record_path(folder, cell), record)
+        add_to_record(folder, plan, record, name, finished)
         announce(said(name, finished))
     if failed:
         raise RunError(f"{len(failed)} method(s) of {cell.name} failed, all others are done: {'; '.join(failed)}")
-    return record
+    return record_of(folder, plan, cell, plan_committed)
 
 
 def said(name: str, method: MethodRecord) -> str:
@@ -173,13 +175,14 @@ class _MethodWork:
     announce: Callable[[str], None]
 
     def run(self) -> MethodRecord:
-        with Run(self.home / "methods", self.announce, wait=self.shared) as run:  # held for the trials too
-            config = {"plan": self.plan.sha256, "cell": (self.home.name, self.stage_cell.seed)}
+        # Held for the trials too.
+        with Run(self.home / "methods", self.announce, wait=self.shared, fixed=True) as run:
+            config = {"plan": self.plan.sha256, "cell": (self.home.name, self.stage_cell.seed), "code": CODE}
             stage = run.stage(self.name, self._make, config=config)
             made = json.loads(stage.path(MADE).read_text())
             trials = self._try(made["policy"], stage.digest)
         minutes = stage.seconds / 60 if made["minutes"] is None else made["minutes"]
-        return MethodRecord(trials, minutes, made["figures"], self.shared, stage.digest, made["commit"])
+        return MethodRecord(trials, minutes, made["figures"], self.shared, stage.digest, made["commit"], made["read"])
 
     @property
     def shared(self) -> bool:
@@ -203,6 +206,7 @@ class _MethodWork:
         made = self.method(context)
         figures = _without_nan(dict(made.figures))
         content = {"policy": made.policy, "minutes": made.minutes, "figures": figures, "commit": commit()}
+        content["read"] = dict(made.read)
         stage.path(MADE).write_text(json.dumps(content, allow_nan=False))
 
     def _try(self, policy: str, digest: str) -> dict[str, tuple[Trial, ...]]:

@@ -1,11 +1,13 @@
 """Does the cosine between video and action latents rank policies by success? Asked within cells and over training.
 
-Cosines of different cells come from different adapters and are not comparable, so ranks are correlated within a cell
-(over methods) or within a training run (over its checkpoints), and the correlations are averaged.
+Cosines of different adapters are not comparable, so ranks are correlated over the methods of a cell that learned with
+the same adapter, or within a training run (over its checkpoints), and the correlations are averaged. Each method's is
+of its own last batch of training, so methods also differ in what it was taken over.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +28,8 @@ class CosineReading:
     """Rank correlations (Spearman) of cosine and success.
 
     Attributes:
-        methods: cell → correlation over its methods, of their last cosine and their held-out success rate.
+        methods: cell → correlation of last cosine and held-out success rate over its methods, those of the adapter that
+            most of them learned with.
         training: (cell, method) → correlation over the checkpoints of that training.
         curves: (cell, method) → (cosine, success rate) of those checkpoints, in the order of training.
         enough: mean correlation from which cosine is called usable.
@@ -68,8 +71,7 @@ def read_cosine(records: Mapping[Cell, CellRecord], enough: float) -> CosineRead
     training: dict[tuple[Cell, str], float] = {}
     curves: dict[tuple[Cell, str], tuple[list[float], list[float]]] = {}
     for cell, record in records.items():
-        points = [point for method in record.methods.values() if (point := _final(method)) is not None]
-        _keep(methods, cell, points)
+        _keep(methods, cell, _of_one_adapter(record))
         for name, method in record.methods.items():
             checkpoints = _checkpoints(method.figures)
             if checkpoints:
@@ -99,6 +101,16 @@ def _ranks(values: Sequence[float]) -> Array:
 def _keep(into: dict[Any, float], key: Any, points: Sequence[tuple[float, float]]) -> None:
     if len(points) >= FEWEST and not math.isnan(rho := spearman(*zip(*points, strict=True))):
         into[key] = rho
+
+
+def _of_one_adapter(record: CellRecord) -> list[tuple[float, float]]:
+    """(last cosine, success rate) of the methods that share an adapter, which its figures tell apart from others."""
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for method in record.methods.values():
+        if (point := _final(method)) is not None:
+            adapter = {name: value for name, value in method.figures.items() if name.startswith("stage1_")}
+            groups.setdefault(json.dumps(adapter, sort_keys=True), []).append(point)
+    return max(groups.values(), key=len, default=[])
 
 
 def _final(method: MethodRecord) -> tuple[float, float] | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class MethodRecord:
         once_a_task: the policy is the task's, so these trials stand in the record of every seed.
         policy_sha256: of everything that the method sealed.
         commit: of the code that made the policy, "" if unknown.
+        read: shared stage, such as ``libero_goal_8/base`` → digest, of those that the policy was made from.
     """
 
     trials: Mapping[str, tuple[Trial, ...]]
@@ -40,6 +42,7 @@ class MethodRecord:
     once_a_task: bool
     policy_sha256: str
     commit: str
+    read: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def trial_minutes(self) -> float:
@@ -97,6 +100,7 @@ def _method_json(method: MethodRecord) -> dict[str, Any]:
         "policy_sha256": method.policy_sha256,
         "commit": method.commit,
         "figures": method.figures,
+        "read": dict(method.read),
         "trials": {name: [_line(trial) for trial in trials] for name, trials in method.trials.items()},
     }
 
@@ -137,7 +141,28 @@ def _method(name: str, raw: Mapping[str, Any]) -> MethodRecord:
         for starts, lines in raw["trials"].items()
     }
     same = {key: raw[key] for key in ("minutes", "figures", "once_a_task", "policy_sha256", "commit")}
-    return MethodRecord(trials=trials, **same)
+    return MethodRecord(trials=trials, read=raw.get("read", {}), **same)
+
+
+def record_of(folder: Path, plan: StudyPlan, cell: Cell, plan_committed: bool) -> CellRecord:
+    """The record of a cell that a folder holds, or an empty one.
+
+    Raises:
+        RunError: it is damaged, or was made by another plan.
+    """
+    empty = CellRecord(plan.name, cell, plan.sha256, plan.settings_sha256, plan_committed)
+    return _read_if_there(folder, plan, cell) or empty
+
+
+def add_to_record(folder: Path, plan: StudyPlan, record: CellRecord, name: str, method: MethodRecord) -> None:
+    """Write a finished method beside those that the cell's record holds by now; another process may add to it too."""
+    path = record_path(folder, record.cell)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (path.parent / f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = _read_if_there(folder, plan, record.cell) or record
+        methods = {**known.methods, name: method}
+        write_record(path, replace(known, methods={one: methods[one] for one in plan.methods if one in methods}))
 
 
 def read_records(folder: Path, plan: StudyPlan) -> dict[Cell, CellRecord]:
@@ -146,12 +171,48 @@ def read_records(folder: Path, plan: StudyPlan) -> dict[Cell, CellRecord]:
     Raises:
         RunError: one is damaged, or was made by another plan.
     """
-    paths = {cell: record_path(folder, cell) for cell in plan.cells}
-    records = {cell: read_record(path) for cell, path in paths.items() if path.exists()}
-    for cell, record in records.items():
-        if record.plan_sha256 != plan.sha256:
-            raise RunError(
-                f"{paths[cell]} was made by a plan with SHA-256 {record.plan_sha256[:12]}, not {plan.sha256[:12]}: "
-                f"a plan is fixed before its first run, so name another --out for the changed one"
-            )
-    return records
+    found = {cell: _read_if_there(folder, plan, cell) for cell in plan.cells}
+    return {cell: record for cell, record in found.items() if record is not None}
+
+
+def merged(
+    kept: Mapping[Cell, CellRecord], new: Mapping[Cell, CellRecord], plan: StudyPlan, where: Path
+) -> dict[Cell, CellRecord]:
+    """All methods of two sets of records of one plan, cells and methods in the plan's order.
+
+    Raises:
+        RunError: both have a method of a cell, but not the same policy or trials.
+    """
+    together: dict[Cell, CellRecord] = {}
+    for cell in plan.cells:
+        records = [records[cell] for records in (kept, new) if cell in records]
+        if not records:
+            continue
+        methods: dict[str, MethodRecord] = {}
+        for name, method in (item for record in records for item in record.methods.items()):
+            if name in methods and _results(methods[name]) != _results(method):
+                raise RunError(
+                    f"{record_path(where, cell)} holds {name} with another policy or other trials: they are two runs "
+                    f"of one plan, and only one of them can be kept there"
+                )
+            methods[name] = method
+        together[cell] = replace(records[-1], methods={name: methods[name] for name in plan.methods if name in methods})
+    return together
+
+
+def _results(method: MethodRecord) -> tuple[Any, ...]:
+    trials = {name: [(t.start_id, t.success, t.steps) for t in found] for name, found in method.trials.items()}
+    return method.policy_sha256, trials
+
+
+def _read_if_there(folder: Path, plan: StudyPlan, cell: Cell) -> CellRecord | None:
+    path = record_path(folder, cell)
+    if not path.exists():
+        return None
+    record = read_record(path)
+    if record.plan_sha256 != plan.sha256:
+        raise RunError(
+            f"{path} was made by a plan with SHA-256 {record.plan_sha256[:12]}, not {plan.sha256[:12]}: "
+            f"a plan is fixed before its first run, so name another --out for the changed one"
+        )
+    return record

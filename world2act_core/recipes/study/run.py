@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from world2act_core.recipes.study.analysis import analyse
 from world2act_core.recipes.study.cells import Method, RunTrials, run_cell
 from world2act_core.recipes.study.methods import METHODS
 from world2act_core.recipes.study.plan import Cell, StudyPlan, check_names, is_committed, read_plan
-from world2act_core.recipes.study.records import read_records, record_path
+from world2act_core.recipes.study.records import merged, read_records, record_path, write_record
 from world2act_core.recipes.study.spread import Job, in_processes, on_ray
 from world2act_core.simulators.workers import WorkerPool
 
@@ -122,22 +121,20 @@ def write_reports(path: Path, out: Path, announce: Callable[[str], None] = print
 
 
 def collect(path: Path, out: Path, folder: Path, announce: Callable[[str], None] = print) -> None:
-    """Copy the records into a folder that is committed, with their table.
+    """Add the records' methods to those in a folder that is committed, and make the table of all that it holds then.
 
     Raises:
-        RunError: there are no records, or the folder holds those of another plan.
+        RunError: there are no records, the folder holds those of another plan, or the same method made differently.
     """
     plan = read_plan(path)
     records = read_records(out, plan)
     if not records:
         raise RunError(f"{out} holds no record of plan {path.name}: run world2act study {path} --out {out} first")
-    read_records(folder, plan)
-    for cell in records:
-        target = record_path(folder, cell)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(record_path(out, cell), target)
-    (folder / TABLE).write_text(report.as_markdown(analyse(plan, records), path), encoding="utf-8")
-    announce(f"{len(records)} records and their table: {folder}")
+    together = merged(read_records(folder, plan), records, plan, folder)
+    for cell, record in together.items():
+        write_record(record_path(folder, cell), record)
+    (folder / TABLE).write_text(report.as_markdown(analyse(plan, together), path), encoding="utf-8")
+    announce(f"{len(together)} records and their table: {folder}")
 
 
 def _chosen(plan: StudyPlan, only: Sequence[str]) -> list[Cell]:

@@ -48,14 +48,16 @@ class Shared:
         return found
 
     def made(self, policy: str, **figures: Any) -> Made:
-        """The result, at the cost of this method (since it was last resumed) and of all that it has asked for."""
-        own = time.monotonic() - self._began - self._elsewhere
-        return Made(policy, (own + sum(stage.seconds for stage in self._stages.values())) / 60, figures)
+        """The result, at the cost of this method, over all its resumes, and of all that it has asked for."""
+        own = self._context.stage.seconds + time.monotonic() - self._began - self._elsewhere
+        minutes = (own + sum(stage.seconds for stage in self._stages.values())) / 60
+        read = {f"{folder.parent.name}/{folder.name}": stage.digest for folder, stage in self._stages.items()}
+        return Made(policy, minutes, figures, read)
 
     def _maker(self, folder: Path) -> MakeStage:
         def make(name: str, work: Callable[[Stage], None], **how: Any) -> Stage:
             began = time.monotonic()
-            with Run(folder, wait=True) as run:
+            with Run(folder, wait=True, fixed=True) as run:
                 stage = run.stage(name, work, **how)
             self._elsewhere += time.monotonic() - began
             self._stages[stage.folder] = stage
