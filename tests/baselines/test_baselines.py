@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,8 +145,13 @@ def test_a_dream_reads_nothing_of_a_video_but_its_first_frame(videos, model, idm
     assert np.array_equal(one.frames, other.frames) and np.array_equal(one.actions, other.actions)
 
 
+def imagination(files: Path, used: list[bool] | None = None) -> str:
+    (files / "used.json").write_text(json.dumps(PUSHES.tolist() if used is None else used))
+    return f"imagination:{files / 'world_model.pt'},{files / 'alignment.pt'},{files / 'used.json'}"
+
+
 def test_the_decoded_imagination_pushes_where_the_prompt_says(files):
-    policy = open_policy(f"imagination:{files / 'world_model.pt'},{files / 'alignment.pt'}", EMBODIMENT)
+    policy = open_policy(imagination(files), EMBODIMENT)
     right, down = (np.mean([_first_push(policy, prompt, index) for index in range(100, 108)], 0) for prompt in PROMPTS)
     assert right[0] > down[0] + 0.2 and down[1] > right[1] + 0.2
     assert right[0] > right[1] and down[1] > down[0]
@@ -158,7 +165,7 @@ def _first_push(policy, prompt: str, index: int) -> np.ndarray:
 
 
 def test_the_decoded_imagination_remembers_one_chunk_until_it_is_reset(files):
-    policy = open_policy(f"imagination:{files / 'world_model.pt'},{files / 'alignment.pt'}", EMBODIMENT)
+    policy = open_policy(imagination(files), EMBODIMENT)
     fresh = policy.act(seen("push right", 3), "push right").actions
     later = policy.act(seen("push right", 3), "push right").actions
     policy.reset()
@@ -166,9 +173,19 @@ def test_the_decoded_imagination_remembers_one_chunk_until_it_is_reset(files):
     assert not np.array_equal(later, fresh)  # another clock
 
 
-def test_an_address_without_its_second_file_is_refused(files):
-    with pytest.raises(RunError, match="names no file '': expected two, as FIRST,SECOND"):
+def test_an_address_without_its_other_files_is_refused(files):
+    with pytest.raises(RunError, match=r"names 1 file\(s\): expected WORLD_MODEL,ALIGNMENT,USED"):
         open_policy(f"imagination:{files / 'world_model.pt'}", EMBODIMENT)
+    with pytest.raises(RunError, match=r"there is no file '.*gone\.json', the USED"):
+        open_policy(imagination(files).replace("used", "gone"), EMBODIMENT)
+
+
+def test_the_decoded_imagination_does_nothing_in_dimensions_that_are_not_used(files):
+    policy = open_policy(imagination(files, [False, *PUSHES[1:].tolist()]), EMBODIMENT)
+    actions = policy.act(seen("push right", 3), "push right").actions
+    assert not actions[:, 0].any() and actions[:, 1].any()
+    with pytest.raises(RunError, match=r"used\.json must say of each of \d+ action dimensions"):
+        open_policy(imagination(files, [True]), EMBODIMENT)
 
 
 def test_calibration_makes_imagined_latents_read_as_the_real_ones_and_changes_nothing_else(

@@ -88,14 +88,19 @@ def path_with_options(scheme: str, reference: str, known: Sequence[str]) -> tupl
     return path, options
 
 
-def two_files(reference: str) -> tuple[Path, Path]:
-    """The files of an address that names two, as ``FIRST,SECOND``.
+def listed_files(reference: str, *wanted: str) -> list[Path]:
+    """The files of an address that names several, separated by commas.
+
+    Args:
+        wanted: what each of them is.
 
     Raises:
-        RunError: it does not name two files that are there.
+        RunError: they are not so many, or one is not there.
     """
-    first, _, second = reference.partition(",")
-    for name in (first, second):
-        if not Path(name).is_file():
-            raise RunError(f"{reference!r} names no file {name!r}: expected two, as FIRST,SECOND")
-    return Path(first), Path(second)
+    files = [Path(name) for name in reference.split(",")]
+    if len(files) != len(wanted):
+        raise RunError(f"{reference!r} names {len(files)} file(s): expected {','.join(wanted)}")
+    for file, what in zip(files, wanted, strict=True):
+        if not file.is_file():
+            raise RunError(f"{reference!r}: there is no file {str(file)!r}, the {what}")
+    return files

@@ -51,8 +51,10 @@ def added_with_contrast(context: Context) -> Made:
 
 
 def contrast_only(context: Context) -> Made:
-    """The paper's Stage 2 (section 3.3): the contrastive loss over sequences alone, on rollouts alone."""
+    """The paper's Stage 2 (section 3.3): the contrastive loss over sequences alone, on rollouts alone. Nothing in that
+    loss holds an unused action dimension still, so the residual's mask leaves it to the base."""
     recipe = _with(_adding(context.recipe), decode=0.0, contrast=1.0, over="sequences", penalty=0.0)
+    recipe = replace(recipe, unused="base")
     return _stage2(context, _on_rollouts_alone(recipe))
 
 
@@ -67,7 +69,8 @@ def rollouts_only(context: Context) -> Made:
 
 
 def imagined_once(context: Context) -> Made:
-    """Each skill imagined once, from its first frame, and matched chunk by chunk: the paper's targets (section 3.3)."""
+    """Each skill imagined once, from its first frame, and matched chunk by chunk: the paper's targets (section 3.3).
+    Where a recipe's clips are whole tasks, the episode is the skill."""
     return _stage2(context, _imagining(context.recipe, start="skill"))
 
 
@@ -112,11 +115,14 @@ def fine_tuned(context: Context) -> Made:
 
 
 def imagination(context: Context) -> Made:
-    """What the adapter reads from the imagined latents, executed directly."""
+    """What the adapter reads from the imagined latents, executed directly in the dimensions that are used."""
     shared = Shared(context)
-    world_model, stage1 = shared.learning.world_model, shared.learning.stage1
-    files = world_model.path(WORLD_MODEL).resolve(), stage1.path(ALIGNMENT).resolve()
-    return shared.made(f"imagination:{files[0]},{files[1]}", **stage1.metrics)
+    learning = shared.learning
+    used = learning.work.used(learning.work.table([learning.demonstrations]))
+    used_file = context.stage.path("used.json")
+    used_file.write_text(json.dumps(used.tolist()))
+    files = learning.world_model.path(WORLD_MODEL), learning.stage1.path(ALIGNMENT), used_file
+    return shared.made(f"imagination:{','.join(str(file.resolve()) for file in files)}", **learning.stage1.metrics)
 
 
 def _with(recipe: Recipe, **stage2: Any) -> Recipe:
