@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from world2act_core.evaluation.video import Panel, encode_mp4, enlarge, side_by_side
+from world2act_core.evaluation.video import Panel, encode_mp4, side_by_side
 from world2act_core.types import Array
 
 
@@ -63,23 +63,14 @@ def test_other_arrays_are_refused(frames: Array) -> None:
         encode_mp4(frames, 10)
 
 
-def test_enlarging_keeps_every_pixel() -> None:
-    frames = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), np.uint8)
-    large = enlarge(frames, 3)
-    assert large.shape == (2, 15, 21, 3)
-    for row in range(3):
-        for column in range(3):
-            np.testing.assert_array_equal(large[:, row::3, column::3], frames)
-
-
 def test_side_by_side_has_the_length_of_the_longest_clip_and_holds_the_others() -> None:
     short, long = clip(4), clip(9, colour=(20, 80, 160))
     video = side_by_side([Panel(short, "base"), Panel(long, "post-trained")], height=64, gap=4, hold=2)
     assert len(video) == 11
     left, right = video[:, -64:, :96], video[:, -64:, 100:196]
     np.testing.assert_array_equal(left[3:], np.broadcast_to(left[3], (8, 64, 96, 3)))
-    np.testing.assert_array_equal(left[:4], enlarge(short, 2))
-    np.testing.assert_array_equal(right[:9], enlarge(long, 2))
+    np.testing.assert_array_equal(left[:4], short.repeat(2, 1).repeat(2, 2))
+    np.testing.assert_array_equal(right[:9], long.repeat(2, 1).repeat(2, 2))
 
 
 def test_clips_of_other_sizes_are_scaled_to_the_same_height() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 EXAMPLES = """\
   world2act study recipes/study/libero.yaml
   world2act study recipes/study/libero.yaml --processes 2 --only libero_goal/8/0 libero_goal/8/1
-  world2act study recipes/study/libero.yaml --methods base world2act
+  world2act study recipes/study/libero.yaml --methods base post_trained
   world2act study recipes/study/libero.yaml --ray auto --out /shared/study
   world2act study recipes/study/libero.yaml --report-only
   world2act study recipes/study/libero.yaml --collect docs/study

@@ -35,13 +35,6 @@ class Panel:
     good: bool | None = None
 
 
-def enlarge(frames: Array, factor: int) -> Array:
-    """``(..., H, W, 3)`` → ``(..., H * factor, W * factor, 3)``; every pixel becomes a block, none is invented."""
-    if factor < 1:
-        raise ValueError(f"enlargement factor {factor} is not a positive whole number")
-    return np.repeat(np.repeat(frames, factor, axis=-3), factor, axis=-2)
-
-
 def side_by_side(panels: Sequence[Panel], *, height: int = 384, gap: int = 12, hold: int = 0) -> Array:
     """Clips next to each other, each under its caption, all starting together.
 

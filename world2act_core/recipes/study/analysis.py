@@ -48,7 +48,6 @@ class MethodRow:
 
     Attributes:
         tasks: task → rate over the seeds; None where nothing was run yet.
-        missing: trials that are planned and not there.
         minutes: of making the policy, mean of the cells; of a method that is run once a task, of the tasks.
         verdicts: of its planned comparisons with the base on this start set.
     """
@@ -56,9 +55,7 @@ class MethodRow:
     name: str
     starts: str
     tasks: Mapping[str, Rate | None]
-    missing: int
     minutes: float | None
-    trial_minutes: float
     verdicts: tuple[Verdict, ...]
 
     @property
@@ -239,21 +236,19 @@ def _against_base(
 
 def _method_row(plan: StudyPlan, records: Records, name: str, starts: str, verdicts: tuple[Verdict, ...]) -> MethodRow:
     tasks: dict[str, Rate | None] = {}
-    minutes, trial_minutes, missing = [], 0.0, 0
+    minutes: list[float] = []
     for task in dict.fromkeys(cell.task_name for cell in plan.cells):
         outcomes: list[bool] = []
         for cell in (cell for cell in plan.cells if cell.task_name == task):
             found = _found(records, cell, name)
             trials = found.trials.get(starts, ()) if found else ()
-            missing += len(plan.starts(cell, name)[starts]) - len(trials)
             if found is None or (found.once_a_task and outcomes):
                 continue
             outcomes += [trial.success for trial in trials]
             minutes.append(found.minutes)
-            trial_minutes += sum(trial.seconds for trial in trials) / 60
         tasks[task] = Rate(sum(outcomes), len(outcomes)) if outcomes else None
     mean = sum(minutes) / len(minutes) if minutes else None
-    return MethodRow(name, starts, tasks, missing, mean, trial_minutes, verdicts)
+    return MethodRow(name, starts, tasks, mean, verdicts)
 
 
 def _missing(plan: StudyPlan, records: Records) -> tuple[str, ...]:

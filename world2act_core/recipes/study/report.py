@@ -63,11 +63,7 @@ def as_text(findings: Findings) -> str:
     """For the terminal: aligned, plain ASCII."""
     blocks = [f"study {findings.plan.name}: {headline(findings)}"]
     for table in tables(findings):
-        lines = (table.header, *table.rows)
-        widths = [max(len(line[column]) for line in lines) for column in range(len(table.header))]
-        drawn = [
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-        ]
+        drawn = _aligned((table.header, *table.rows))
         blocks.append("\n".join([table.title, "-" * len(drawn[0]), drawn[0], "-" * len(drawn[0]), *drawn[1:]]))
     blocks += [findings.cosine.sentence, *_closing(findings)]
     return "\n\n".join(blocks).replace(MINUS, "-").replace("±", " ")
