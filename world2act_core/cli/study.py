@@ -18,7 +18,8 @@ EXAMPLES = """\
   world2act study recipes/study/libero.yaml --ray auto --out /shared/study
   world2act study recipes/study/libero.yaml --report-only
   world2act study recipes/study/libero.yaml --collect docs/study
-  world2act study recipes/study/libero.yaml --report-only --out docs/study"""
+  world2act study recipes/study/libero.yaml --report-only --out docs/study
+  world2act study recipes/study/more_seeds.yaml --report-only --together recipes/study/libero.yaml docs/study"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=default, help=f"folder of the study (default {default})")
     parser.add_argument("--only", nargs="+", default=(), metavar="CELL", help="only these, as SUITE/TASK/SEED")
     parser.add_argument("--methods", nargs="+", default=(), metavar="NAME", help="only these of the plan's methods")
+    parser.add_argument("--together", nargs=2, action="append", type=Path, default=[], metavar=("PLAN", "FOLDER"),
+                        help="with --report-only: read this other plan's records too, and compare over both what both "
+                             "plans compare; may be given several times")  # fmt: skip
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--processes", type=int, default=1, metavar="N", help="cells at a time (default 1)")
     where.add_argument("--ray", default="", metavar="ADDRESS", help="spread the cells over a Ray cluster: auto, "
@@ -38,9 +42,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from world2act_core.errors import World2ActError
     from world2act_core.recipes.study import run as study
+    from world2act_core.recipes.study import together
 
-    if args.collect is not None:
+    if args.together and not args.report_only:
+        raise World2ActError("--together reads what is there: give --report-only too")
+    if args.together:
+        together.report_together([(args.plan, args.out), *args.together])
+    elif args.collect is not None:
         study.collect(args.plan, args.out, args.collect)
     elif args.report_only:
         study.write_reports(args.plan, args.out)

@@ -145,7 +145,11 @@ def compare(plan: StudyPlan, records: Records, planned: Comparison) -> Compariso
     pairs, missing = pair(plan, records, planned)
     if not pairs:
         return None
-    alpha = planned.alpha or plan.analysis.alpha
+    return judged(pairs, missing, planned, planned.alpha or plan.analysis.alpha)
+
+
+def judged(pairs: Sequence[Pair], missing: int, planned: Comparison, alpha: float) -> ComparisonRow:
+    """A planned comparison by its pairs, of which there is at least one, at a two-sided level."""
     every = _counts(pairs)
     starts = [_counts(group) for group in _grouped(pairs, lambda p: (p.task, p.start_id)).values()]
     runs = [_counts(group) for group in _grouped(pairs, lambda p: (p.task, p.seed)).values()]
@@ -165,7 +169,7 @@ def compare(plan: StudyPlan, records: Records, planned: Comparison) -> Compariso
         verdict="unfinished",
         bars_missed=(),
     )
-    return row if missing else _judged(row, alpha)
+    return row if missing else _with_verdict(row, alpha)
 
 
 def pair(plan: StudyPlan, records: Records, planned: Comparison) -> tuple[list[Pair], int]:
@@ -203,7 +207,7 @@ def _counts(pairs: Sequence[Pair]) -> PairedCounts:
     return PairedCounts(found[True, True], found[False, True], found[True, False], found[False, False])
 
 
-def _judged(row: ComparisonRow, alpha: float) -> ComparisonRow:
+def _with_verdict(row: ComparisonRow, alpha: float) -> ComparisonRow:
     """The row with its verdict by the plan's rules."""
     planned, missed = row.planned, []
     differs = row.p <= alpha

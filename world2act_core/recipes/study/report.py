@@ -43,7 +43,7 @@ def tables(findings: Findings) -> list[Table]:
         if rows:
             made.append(_methods_table(f"{title}, {getattr(findings.plan, starts).jitter_cm:g} cm", rows))
     if findings.comparisons:
-        made.append(_comparisons_table(findings))
+        made.append(comparisons_table("Planned comparisons, in percentage points", findings.comparisons))
     return made
 
 
@@ -63,10 +63,20 @@ def as_text(findings: Findings) -> str:
     """For the terminal: aligned, plain ASCII."""
     blocks = [f"study {findings.plan.name}: {headline(findings)}"]
     for table in tables(findings):
-        drawn = _aligned((table.header, *table.rows))
-        blocks.append("\n".join([table.title, "-" * len(drawn[0]), drawn[0], "-" * len(drawn[0]), *drawn[1:]]))
+        blocks.append(drawn(table))
     blocks += [findings.cosine.sentence, *_closing(findings)]
-    return "\n\n".join(blocks).replace(MINUS, "-").replace("±", " ")
+    return _ascii("\n\n".join(blocks))
+
+
+def drawn(table: Table) -> str:
+    """A table for the terminal."""
+    lines = _aligned((table.header, *table.rows))
+    rule = "-" * max(map(len, lines))
+    return _ascii("\n".join([table.title, rule, lines[0], rule, *lines[1:]]))
+
+
+def _ascii(text: str) -> str:
+    return text.replace(MINUS, "-").replace("±", " ")
 
 
 def _aligned(lines: Sequence[tuple[str, ...]]) -> list[str]:
@@ -150,10 +160,11 @@ def _methods_table(title: str, rows: Sequence[MethodRow]) -> Table:
     return Table(title, header, tuple(lines))
 
 
-def _comparisons_table(findings: Findings) -> Table:
+def comparisons_table(title: str, comparisons: Sequence[tuple[Comparison, ComparisonRow | None]]) -> Table:
+    """A row a planned comparison; what there is no pair of yet is unfinished."""
     figures = ("pairs", "difference", "interval", "won/lost", "p", "p by run", "by task")
     lines = []
-    for planned, row in findings.comparisons:
+    for planned, row in comparisons:
         first = (f"{planned.method} {_aim(planned)} {planned.against}", planned.starts.replace("_", "-"))
         if row is None:
             lines.append((*first, "0", *[""] * (len(figures) - 1), "unfinished"))
@@ -172,7 +183,7 @@ def _comparisons_table(findings: Findings) -> Table:
             )
         )
     header = ("comparison", "starts", *figures, "verdict")
-    return Table("Planned comparisons, in percentage points", header, tuple(lines))
+    return Table(title, header, tuple(lines))
 
 
 def verdict_in_words(verdict: Verdict, planned: Comparison) -> str:
