@@ -45,6 +45,7 @@ def a_gate(run: Path, base: str = "001000001", post: str = "111111011", **change
         "embodiment": "libero_panda",
         "digests": {name: file_digest(file) for name, file in policy_files(run).items()},
         "finished": datetime.now(timezone.utc),
+        "used_starts": {"demonstrations": 35},
     }
     return Gate(pair_trials(side("base", base), side("post-trained", post)), **{**settings, **changes})
 
@@ -113,6 +114,14 @@ def test_another_robot_is_not_vouched_for(run: Path) -> None:
     write_gate(run, a_gate(run, base="00100000", post="11111101"))
     with pytest.raises(RunError, match="was passed on libero_panda, not on franka_fr3"):
         require_gate(run, embodiment="franka_fr3")
+
+
+@pytest.mark.parametrize("used", [{}, {"demonstrations": 0, "logged": 0, "stage2": 0}])
+def test_a_gate_that_knew_no_start_of_the_training_vouches_for_nothing(run: Path, used: dict[str, int]) -> None:
+    """Runs made from logs once had such gates, on a task that the logs were never about."""
+    write_gate(run, a_gate(run, base="00100000", post="11111101", used_starts=used))
+    with pytest.raises(RunError, match="knew of no start that its policy was trained on"):
+        require_gate(run)
 
 
 def test_an_old_gate_is_refused_where_age_matters(run: Path) -> None:

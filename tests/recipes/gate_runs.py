@@ -38,13 +38,16 @@ def make_run(
     base: Callable[[Path], object] = lambda path: path.write_bytes(b"base"),
     residual: Callable[[Path], object] = lambda path: path.write_bytes(b"residual"),
     starts: Iterable[str] = (),
+    trained: Iterable[int] = TRAINED,
+    scene: dict[str, Any] = SCENE,
 ) -> Path:
-    """Sealed stages of a run as the demo leaves them; ``base`` and ``residual`` write the policies."""
+    """Sealed stages of a run as the demo leaves them; ``base`` and ``residual`` write the policies, ``trained`` are the
+    official states and ``starts`` further starts of its demonstrations, ``scene`` is what Stage 2 says of itself."""
     run = Run(folder, announce=lambda line: None)
     files = policy_files(folder)
 
     def record(stage: Stage) -> None:
-        stage.starts = [f"libero_goal/8/i{index}+3cm#{1000 + index}" for index in TRAINED] + list(starts)
+        stage.starts = [f"libero_goal/8/i{index}+3cm#{1000 + index}" for index in trained] + list(starts)
 
     def train(stage: Stage) -> None:
         base(files["base"])
@@ -53,8 +56,8 @@ def make_run(
         residual(files["residual"])
 
     demonstrations = run.stage("demonstrations", record)
-    trained = run.stage("base", train, inputs=[demonstrations])
-    run.stage("stage2", post_train, config=SCENE, inputs=[demonstrations, trained])
+    cloned = run.stage("base", train, inputs=[demonstrations])
+    run.stage("stage2", post_train, config=scene, inputs=[demonstrations, cloned])
     return folder
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.recipes.gate_runs import OFFICIAL, TRAINED, ToyPool, make_run, only_post
+from tests.recipes.gate_runs import OFFICIAL, SCENE, TRAINED, ToyPool, make_run, only_post
 from world2act_core.cli import main
 from world2act_core.errors import RunError, World2ActError
 from world2act_core.evaluation.gate import Gate
@@ -104,6 +104,21 @@ def test_a_start_that_measured_the_policy_before_is_not_fresh(run: Path) -> None
 def test_an_episode_of_unknown_start_proves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="without a start id"):
         gated(make_run(tmp_path / "run", starts=[""]), ToyPool(only_post))
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ({"trained": ()}, "stage demonstrations names no start"),
+        ({"scene": {name: SCENE[name] for name in ("embodiment", "cameras")}}, "stage stage2 names no task"),
+    ],
+)
+def test_a_run_made_from_logs_has_no_gate(tmp_path: Path, how: dict[str, Any], why: str) -> None:
+    """Those sealed before named the recipe's default task, and no start: everything seemed to be held out from them."""
+    pool = ToyPool(only_post)
+    with pytest.raises(RunError, match=f"{why}.*so it has no gate.*docs/robot-cell.md.*gate --policy run:"):
+        gated(make_run(tmp_path / "run", **how), pool)
+    assert pool.done == [] and not (tmp_path / "run" / "gate.json").exists()
 
 
 def test_a_run_trained_on_every_official_state_has_no_fresh_start(tmp_path: Path) -> None:

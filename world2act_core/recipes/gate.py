@@ -111,12 +111,14 @@ def read_subject(folder: Path) -> Subject:
     """What a run's manifests say of its policies.
 
     Raises:
-        RunError: a stage is missing, not finished or not the one that the next was made from, or a policy has changed.
+        RunError: a stage is missing, not finished or not the one that the next was made from, a policy has changed, or
+            the run was made from logs.
     """
     files = policy_files(folder)
     read_stage(files["base"].parent)
     post_training = read_stage(files["residual"].parent)
     learned = lineage(folder, post_training.name)
+    refuse_logs(folder, post_training, learned)
     tried = {
         path.parent.name: read_manifest(path.parent)
         for path in sorted(folder.glob(f"*/{MANIFEST}"))
@@ -125,6 +127,27 @@ def read_subject(folder: Path) -> Subject:
     digests = {name: file_digest(file) for name, file in files.items()}
     scene = {name: post_training.config[name] for name in ("suite", "task", "embodiment", "cameras", "jitter_cm")}
     return Subject(folder, files, digests, scene, learned, tried)
+
+
+def refuse_logs(folder: Path, post_training: Stage, learned: dict[str, Stage]) -> None:
+    """Nothing can be shown to be held out from logs, and no task of a simulator is known to be theirs.
+
+    Raises:
+        RunError: the run was made from logs: its post-training names no task, or, as runs sealed before that wrote the
+            recipe's default task, a stage that reads no other one names no start.
+    """
+    silent = [stage.name for stage in learned.values() if not stage.inputs and not stage.starts]
+    if "suite" not in post_training.config:
+        why = f"stage {post_training.name} names no task of a simulator"
+    elif silent:
+        why = f"stage {silent[0]} names no start of a simulator"
+    else:
+        return
+    raise RunError(
+        f"{folder} was made from logs ({why}): nothing shows which starts would be fresh to it, so it has no gate; "
+        f"try it on its table (docs/robot-cell.md, step 5), or compare a simulator's robot with an evaluation of its "
+        f"base: world2act gate --policy run:{folder} --suite NAME --against JSON"
+    )
 
 
 def fresh_starts(subject: Subject, question: Question) -> list[str]:
