@@ -156,6 +156,16 @@ def test_a_resealed_verdict_still_contradicts_its_trials(run: Path) -> None:
         require_gate(run)
 
 
+def test_a_pass_of_two_policies_that_solved_nothing_is_none(run: Path) -> None:
+    """Such gates were passed and signed once."""
+    write_gate(run, a_gate(run, base="0" * 86, post="0" * 86, margin=0.05, max_starts=300))
+    raw = json.loads((run / "gate.json").read_text())
+    assert (raw["verdict"], raw["passed"]) == ("not shown", False)
+    edit(run, lambda raw: raw.update(verdict="shown", passed=True), reseal=True)
+    with pytest.raises(RunError, match="contradicts itself"):
+        require_gate(run)
+
+
 def test_what_can_be_resealed_without_the_key_cannot_with_it(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_VARIABLE, "open sesame")
     write_gate(run, a_gate(run, base="00100000", post="11111101"))
@@ -218,8 +228,11 @@ def test_the_whole_table(run: Path) -> None:
         ("1" * 6, "0" * 6, {}, "FAIL, the post-trained policy is worse than the base policy"),
         ("1" * 7, "0" * 7, {"margin": 0.05},
          "FAIL, the post-trained policy is worse than the base policy by more than 5 points"),
-        ("0" * 86, "0" * 86, {"margin": 0.05, "max_starts": 300},
+        ("1" * 86, "1" * 86, {"margin": 0.05, "max_starts": 300},
          "PASS, the post-trained policy is not worse than the base policy by 5 points or more"),
+        ("0" * 86, "0" * 86, {"margin": 0.05, "max_starts": 300},
+         "FAIL, it is not shown that the post-trained policy is not worse than the base policy by 5 points or more; "
+         "neither policy solved a start, so there was nothing to lose"),
         ("0" * 4, "0" * 4, {"max_starts": 9},
          "FAIL, it is not shown that the post-trained policy is better than the base policy; "
          "not even gains on all 5 starts left could show it"),

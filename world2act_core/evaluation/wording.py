@@ -67,6 +67,8 @@ def gate_in_words(gate: Gate) -> str:
         return claim
     left = gate.max_starts - gate.trials.n
     why = f"not even gains on all {left} starts left could show it" if left else "all starts are used"
+    if gate.verdict != gate.test.decision:
+        why = "neither policy solved a start, so there was nothing to lose"
     return f"it is not shown that {claim}; {why}"
 
 
