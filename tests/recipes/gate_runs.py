@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from world2act_core.policies.run_folder import policy_files
 from world2act_core.recipes import gate
 from world2act_core.recipes.evaluation import POST
+from world2act_core.recipes.gate_questions import Question
 from world2act_core.recipes.recording import Attempt, Outcome
 from world2act_core.runs import Run, Stage
 from world2act_core.simulators.workers import Finished, WorkerPool
@@ -88,4 +89,4 @@ def only_post(job: Attempt) -> bool:
 
 if __name__ == "__main__":
     with OFFICIAL:
-        gate.run_gate(Path(sys.argv[1]), gate.Question(), ToyPool(only_post, int(sys.argv[2])))
+        gate.run_gate(Path(sys.argv[1]), Question(), ToyPool(only_post, int(sys.argv[2])))

@@ -58,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _gate(args: argparse.Namespace) -> int:
     from world2act_core.evaluation.console import gate_table
-    from world2act_core.recipes.gate import STARTS, STARTS_NON_INFERIOR, Question, run_gate
+    from world2act_core.recipes.gate import run_gate
+    from world2act_core.recipes.gate_questions import STARTS, STARTS_NON_INFERIOR, Question
     from world2act_core.simulators.workers import WorkerPool
 
     usual = STARTS_NON_INFERIOR if args.non_inferior else STARTS
@@ -73,8 +74,6 @@ def _gate(args: argparse.Namespace) -> int:
         gate, signed = run_gate(args.folder, question, pool)
     print()
     print(gate_table(gate))
-    if gate.earlier:
-        print(f"Earlier gates of the same policies: {len(gate.earlier)}, see 'earlier' in gate.json")
     print(f"gate: {args.folder / 'gate.json'}, {signed}")
     return 0 if gate.passed else 1
 

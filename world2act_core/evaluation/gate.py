@@ -26,7 +26,8 @@ class Gate:
         finished: when, in UTC.
         seed, jitter_cm: what the fresh starts were drawn from; no ``jitter_cm`` if they were not displaced.
         used_starts: stage → number of starts that it touched; none of them is a start of the gate.
-        earlier: how earlier gates of the same files ended, oldest first. Who asks often enough gets any answer.
+        earlier: earlier gates of the same files, with how they ended or on how many starts they were stopped, see
+            ``recipes.gate_questions.earlier_gates``. Who asks often enough gets any answer.
         commit: of the code, "" if unknown.
         versions: package → version.
     """

@@ -72,6 +72,15 @@ def gate_in_words(gate: Gate) -> str:
     return f"it is not shown that {claim}; {why}"
 
 
+def asked_before(entry: Mapping[str, Any]) -> str:
+    """One of a gate's ``earlier``: ``is it better (seed 0, 3 cm, alpha 0.05)? Not shown after 60 starts``."""
+    margin, alpha, verdict, starts = (entry[name] for name in ("margin", "alpha", "verdict", "starts"))
+    claim = "better" if margin == 0 else f"not worse by {100 * margin:g} points or more" if margin else "good enough"
+    level = "question not kept" if alpha is None else f"alpha {alpha:g}"
+    found = f"No verdict, {starts} starts tried" if verdict is None else f"{verdict.capitalize()} after {starts} starts"
+    return f"is it {claim} (seed {entry['seed']}, {entry['jitter_cm']:g} cm, {level})? {found}"
+
+
 def stand_ins(protocol: Mapping[str, Any]) -> str:
     """What has to stand beside every figure that was simulated with stand-ins for a benchmark's assets; "" for others.
 
