@@ -350,7 +350,7 @@ def test_what_belongs_to_a_run_and_to_any_policy_is_not_mixed(
     said = capsys.readouterr().err
     for words in (
         "RUN and --policy do not go together",
-        "--starts and --policy",
+        "--starts does nothing in 'world2act gate --policy ADDRESS'",
         "can show nothing",
         "name a run folder",
     ):
