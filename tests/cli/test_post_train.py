@@ -88,6 +88,19 @@ def test_each_stage_says_what_it_has_read(trained: Path) -> None:
     assert metrics["stage2"]["chunks"] == 72
 
 
+def test_a_run_made_from_logs_names_no_task_and_has_no_gate(
+    trained: Path, logs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifests = {path.parent.name: json.loads(path.read_text()) for path in trained.glob("*/manifest.json")}
+    assert len(manifests) == 7
+    for name, manifest in manifests.items():
+        assert not {"suite", "task", "jitter_cm"} & set(manifest["config"]), name
+    assert manifests["logged"]["starts"] == [recorded(index).start_id for index in range(20, 32)]
+    assert main(["gate", str(trained)]) == USAGE_ERROR
+    assert "names no task" in capsys.readouterr().err
+    assert not (trained / "gate.json").exists()
+
+
 def test_a_recipe_can_have_it_learn_at_the_frames_of_videos_and_demonstrations_too(logs: Path, tmp_path: Path) -> None:
     """One demonstration lacks its actions: it shows the skill, and no more."""
     recipe, silent = tmp_path / "recipe.yaml", tmp_path / "silent"

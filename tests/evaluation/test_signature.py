@@ -45,6 +45,7 @@ def a_gate(run: Path, base: str = "001000001", post: str = "111111011", **change
         "embodiment": "libero_panda",
         "digests": {name: file_digest(file) for name, file in policy_files(run).items()},
         "finished": datetime.now(timezone.utc),
+        "used_starts": {"demonstrations": 35},
     }
     return Gate(pair_trials(side("base", base), side("post-trained", post)), **{**settings, **changes})
 
@@ -115,6 +116,14 @@ def test_another_robot_is_not_vouched_for(run: Path) -> None:
         require_gate(run, embodiment="franka_fr3")
 
 
+@pytest.mark.parametrize("used", [{}, {"demonstrations": 0, "logged": 0, "stage2": 0}])
+def test_a_gate_that_knew_no_start_of_the_training_vouches_for_nothing(run: Path, used: dict[str, int]) -> None:
+    """Runs made from logs once had such gates, on a task that the logs were never about."""
+    write_gate(run, a_gate(run, base="00100000", post="11111101", used_starts=used))
+    with pytest.raises(RunError, match="knew of no start that its policy was trained on"):
+        require_gate(run)
+
+
 def test_an_old_gate_is_refused_where_age_matters(run: Path) -> None:
     old = datetime.now(timezone.utc) - timedelta(days=8)
     write_gate(run, a_gate(run, base="00100000", post="11111101", finished=old))
@@ -143,6 +152,16 @@ def test_any_edit_breaks_the_seal(run: Path, change: Callable[[dict[str, Any]], 
 def test_a_resealed_verdict_still_contradicts_its_trials(run: Path) -> None:
     write_gate(run, a_gate(run, base="11111111", post="00100101"))
     edit(run, lambda raw: raw.update(verdict="shown"), reseal=True)
+    with pytest.raises(RunError, match="contradicts itself"):
+        require_gate(run)
+
+
+def test_a_pass_of_two_policies_that_solved_nothing_is_none(run: Path) -> None:
+    """Such gates were passed and signed once."""
+    write_gate(run, a_gate(run, base="0" * 86, post="0" * 86, margin=0.05, max_starts=300))
+    raw = json.loads((run / "gate.json").read_text())
+    assert (raw["verdict"], raw["passed"]) == ("not shown", False)
+    edit(run, lambda raw: raw.update(verdict="shown", passed=True), reseal=True)
     with pytest.raises(RunError, match="contradicts itself"):
         require_gate(run)
 
@@ -209,8 +228,11 @@ def test_the_whole_table(run: Path) -> None:
         ("1" * 6, "0" * 6, {}, "FAIL, the post-trained policy is worse than the base policy"),
         ("1" * 7, "0" * 7, {"margin": 0.05},
          "FAIL, the post-trained policy is worse than the base policy by more than 5 points"),
-        ("0" * 86, "0" * 86, {"margin": 0.05, "max_starts": 300},
+        ("1" * 86, "1" * 86, {"margin": 0.05, "max_starts": 300},
          "PASS, the post-trained policy is not worse than the base policy by 5 points or more"),
+        ("0" * 86, "0" * 86, {"margin": 0.05, "max_starts": 300},
+         "FAIL, it is not shown that the post-trained policy is not worse than the base policy by 5 points or more; "
+         "neither policy solved a start, so there was nothing to lose"),
         ("0" * 4, "0" * 4, {"max_starts": 9},
          "FAIL, it is not shown that the post-trained policy is better than the base policy; "
          "not even gains on all 5 starts left could show it"),

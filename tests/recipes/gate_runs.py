@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from world2act_core.policies.run_folder import policy_files
 from world2act_core.recipes import gate
 from world2act_core.recipes.evaluation import POST
+from world2act_core.recipes.gate_questions import Question
 from world2act_core.recipes.recording import Attempt, Outcome
 from world2act_core.runs import Run, Stage
 from world2act_core.simulators.workers import Finished, WorkerPool
@@ -38,13 +39,16 @@ def make_run(
     base: Callable[[Path], object] = lambda path: path.write_bytes(b"base"),
     residual: Callable[[Path], object] = lambda path: path.write_bytes(b"residual"),
     starts: Iterable[str] = (),
+    trained: Iterable[int] = TRAINED,
+    scene: dict[str, Any] = SCENE,
 ) -> Path:
-    """Sealed stages of a run as the demo leaves them; ``base`` and ``residual`` write the policies."""
+    """Sealed stages of a run as the demo leaves them; ``base`` and ``residual`` write the policies, ``trained`` are the
+    official states and ``starts`` further starts of its demonstrations, ``scene`` is what Stage 2 says of itself."""
     run = Run(folder, announce=lambda line: None)
     files = policy_files(folder)
 
     def record(stage: Stage) -> None:
-        stage.starts = [f"libero_goal/8/i{index}+3cm#{1000 + index}" for index in TRAINED] + list(starts)
+        stage.starts = [f"libero_goal/8/i{index}+3cm#{1000 + index}" for index in trained] + list(starts)
 
     def train(stage: Stage) -> None:
         base(files["base"])
@@ -53,8 +57,8 @@ def make_run(
         residual(files["residual"])
 
     demonstrations = run.stage("demonstrations", record)
-    trained = run.stage("base", train, inputs=[demonstrations])
-    run.stage("stage2", post_train, config=SCENE, inputs=[demonstrations, trained])
+    cloned = run.stage("base", train, inputs=[demonstrations])
+    run.stage("stage2", post_train, config=scene, inputs=[demonstrations, cloned])
     return folder
 
 
@@ -85,4 +89,4 @@ def only_post(job: Attempt) -> bool:
 
 if __name__ == "__main__":
     with OFFICIAL:
-        gate.run_gate(Path(sys.argv[1]), gate.Question(), ToyPool(only_post, int(sys.argv[2])))
+        gate.run_gate(Path(sys.argv[1]), Question(), ToyPool(only_post, int(sys.argv[2])))

@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 
-from tests.recipes.gate_runs import OFFICIAL, TRAINED, ToyPool, make_run, only_post
+from tests.recipes.gate_runs import OFFICIAL, SCENE, TRAINED, ToyPool, make_run, only_post
 from world2act_core.cli import main
 from world2act_core.errors import RunError, World2ActError
+from world2act_core.evaluation.console import gate_table
 from world2act_core.evaluation.gate import Gate
 from world2act_core.evaluation.signature import require_gate
 from world2act_core.recipes.evaluation import BASE, POST
-from world2act_core.recipes.gate import Question, fresh_starts, read_subject, run_gate
+from world2act_core.recipes.gate import fresh_starts, read_subject, run_gate
+from world2act_core.recipes.gate_questions import Question
 from world2act_core.recipes.recording import Attempt
 from world2act_core.runs import Run
 from world2act_core.simulators import workers
@@ -104,6 +106,21 @@ def test_a_start_that_measured_the_policy_before_is_not_fresh(run: Path) -> None
 def test_an_episode_of_unknown_start_proves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="without a start id"):
         gated(make_run(tmp_path / "run", starts=[""]), ToyPool(only_post))
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ({"trained": ()}, "stage demonstrations names no start"),
+        ({"scene": {name: SCENE[name] for name in ("embodiment", "cameras")}}, "stage stage2 names no task"),
+    ],
+)
+def test_a_run_made_from_logs_has_no_gate(tmp_path: Path, how: dict[str, Any], why: str) -> None:
+    """Those sealed before named the recipe's default task, and no start: everything seemed to be held out from them."""
+    pool = ToyPool(only_post)
+    with pytest.raises(RunError, match=f"{why}.*so it has no gate.*docs/robot-cell.md.*gate --policy run:"):
+        gated(make_run(tmp_path / "run", **how), pool)
+    assert pool.done == [] and not (tmp_path / "run" / "gate.json").exists()
 
 
 def test_a_run_trained_on_every_official_state_has_no_fresh_start(tmp_path: Path) -> None:
@@ -192,6 +209,58 @@ def test_asking_again_with_another_seed_is_told(run: Path) -> None:
     assert len(gated(run, pool, jitter_cm=6.0).earlier) == 2
     back = gated(run, pool)
     assert [(entry["seed"], entry["jitter_cm"]) for entry in back.earlier] == [(1, 3.0), (0, 6.0)]
+
+
+def stopped(folder: Path, after: int, **question: Any) -> None:
+    """A gate that ends, as by Ctrl-C, when so many trials are done."""
+    pool = ToyPool(lambda job: job.source == BASE)
+
+    def ends(job: Attempt) -> bool:
+        if len(pool.done) > after:
+            raise KeyboardInterrupt
+        return job.source == BASE
+
+    pool.succeeds = ends
+    with pytest.raises(KeyboardInterrupt):
+        gated(folder, pool, **question)
+
+
+def test_a_gate_that_was_stopped_before_it_decided_is_told(run: Path) -> None:
+    stopped(run, after=8)
+    gate = gated(run, ToyPool(only_post), seed=1)
+    assert gate.passed
+    assert [dict(entry) for entry in gate.earlier] == [
+        {"margin": 0.0, "alpha": 0.05, "seed": 0, "jitter_cm": 3.0, "verdict": None, "finished": None, "starts": 4}
+    ]
+    words = "Asked before of the same policies: is it better (seed 0, 3 cm, alpha 0.05)? No verdict, 4 starts tried"
+    assert words in gate_table(gate).splitlines()
+
+
+def test_a_stopped_gate_that_goes_on_or_was_never_begun_is_not_told(run: Path) -> None:
+    stopped(run, after=8)
+    stopped(run, after=0, seed=2)
+    assert gated(run, ToyPool(only_post)).earlier == []
+    told = gated(run, ToyPool(only_post), seed=1).earlier
+    assert [(entry["seed"], entry["verdict"]) for entry in told] == [(0, told[0]["verdict"])] != [(0, None)]
+
+
+def test_another_margin_on_the_trials_of_a_stopped_gate_is_told(run: Path) -> None:
+    stopped(run, after=8, margin=0.05, max_starts=300)
+    told = gated(run, ToyPool(only_post), margin=0.1, max_starts=300).earlier
+    assert [(entry["margin"], entry["verdict"], entry["starts"]) for entry in told] == [(0.05, None, 4)]
+
+
+def test_trials_whose_question_is_not_known_any_more_are_told(run: Path) -> None:
+    """Gates kept no list of what was asked once, and a verdict is gone with its gate.json."""
+    stopped(run, after=8)
+    (run / "gate" / "asked.json").unlink()
+    told = gated(run, ToyPool(only_post), seed=1).earlier
+    assert [(entry["seed"], entry["margin"], entry["starts"]) for entry in told] == [(0, None, 4)]
+    assert [entry["seed"] for entry in gated(run, ToyPool(only_post)).earlier] == [1]
+    gated(run, ToyPool(only_post), seed=1)
+    (run / "gate.json").unlink()
+    told = gated(run, ToyPool(only_post), seed=2).earlier
+    assert [(entry["seed"], entry["margin"], entry["verdict"]) for entry in told] == [(1, 0.0, None), (0, 0.0, None)]
 
 
 def test_retrained_files_are_gated_anew(tmp_path: Path) -> None:

@@ -86,6 +86,15 @@ def test_to_be_not_worse_by_a_margin_is_the_policys_to_show(tmp_path: Path, base
     assert not lost.passed and "6 of 6 starts lost" in lost.checks["success"].message
 
 
+def test_where_neither_solves_a_start_there_is_nothing_to_lose_and_nothing_is_shown(tmp_path: Path) -> None:
+    hopeless = make_baseline(tmp_path / "hopeless", ToyPool(never))
+    found = checked(tmp_path / "out", ToyPool(never), against=(hopeless,), non_inferior=0.4)
+    success = found.checks["success"]
+    assert not success.passed and success.figures["decision"] == "open"
+    assert success.message.startswith("it is not shown that the policy is not worse than the baseline by 40.0 points")
+    assert "neither solved a start, so there was nothing to lose" in success.message
+
+
 def test_without_a_baseline_the_rate_is_reported_with_its_interval(tmp_path: Path) -> None:
     pool = ToyPool(lambda job: job.start.index % 2 == 0)
     found = checked(tmp_path, pool, episodes=4)
@@ -341,7 +350,7 @@ def test_what_belongs_to_a_run_and_to_any_policy_is_not_mixed(
     said = capsys.readouterr().err
     for words in (
         "RUN and --policy do not go together",
-        "--starts and --policy",
+        "--starts does nothing in 'world2act gate --policy ADDRESS'",
         "can show nothing",
         "name a run folder",
     ):

@@ -247,7 +247,9 @@ def passed_gate(folder: Path, made_of: dict[str, str], embodiment: str) -> None:
     outcomes = {"base": "000000", "post-trained": "111111"}
     base, post = ([Trial(f"s{i}", p, o == "1", 60, 1.5) for i, o in enumerate(all_)] for p, all_ in outcomes.items())
     now = datetime.now(timezone.utc)
-    write_gate(folder, Gate(pair_trials(base, post), 60, 0.0, 0.05, "libero_goal/8", embodiment, made_of, now))
+    used = {"demonstrations": 35}
+    told = Gate(pair_trials(base, post), 60, 0.0, 0.05, "libero_goal/8", embodiment, made_of, now, used_starts=used)
+    write_gate(folder, told)
 
 
 def test_an_arm_asks_an_export_for_the_gate_of_its_run(exported, tmp_path, monkeypatch):

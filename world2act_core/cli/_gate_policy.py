@@ -4,21 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from world2act_core.errors import World2ActError
-
-OF_A_RUN = ("starts", "seed", "jitter_cm", "check")
-"""Options that mean nothing without a run."""
-
-
-def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that a run's gate does not have already."""
-    from world2act_core.recipes.regression_options import OPTIONS
-
-    group = parser.add_argument_group("any policy, against a stored baseline", "instead of RUN; as pytest sim_tests")
-    for flag, how in OPTIONS.items():
-        if flag not in parser._option_string_actions:
-            group.add_argument(flag, **how)
-
 
 def gate_policy(args: argparse.Namespace) -> int:
     """Run every entry; 0 if all checks pass, 1 if not.
@@ -30,10 +15,6 @@ def gate_policy(args: argparse.Namespace) -> int:
     from world2act_core.recipes.regression_options import regression
     from world2act_core.simulators.workers import WorkerPool
 
-    foreign = [name for name in OF_A_RUN if getattr(args, name)]
-    if args.folder is not None or foreign:
-        what = "RUN" if args.folder is not None else f"--{foreign[0].replace('_', '-')}"
-        raise World2ActError(f"{what} and --policy do not go together: gate a run, or any policy against a baseline")
     question = regression(lambda name: getattr(args, name))
     entries = planned_entries(question)
     forget(args.out)

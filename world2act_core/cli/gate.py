@@ -6,7 +6,8 @@ of success rate. Writes RUN/gate.json, signed with the key in WORLD2ACT_GATE_KEY
 real arm demands. A gate that was killed goes on when it is started again; one with more --starts goes on too.
 
 With --policy instead of RUN any policy is compared with a stored evaluation on the same starts, and its safety
-counters, latency and, with --ros, the way through the ROS 2 graph are checked too: the same as pytest sim_tests.
+counters, latency and, with --ros, the way through the ROS 2 graph are checked too: the same as pytest sim_tests. An
+option that does nothing in the chosen mode is refused.
 
 Exit code 0 if it is passed, 1 if it is not shown or the policy is worse, 2 if the command or the run is at fault.
 """
@@ -17,8 +18,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from world2act_core.cli._gate_policy import add_policy_arguments, gate_policy
+from world2act_core.cli._gate_options import CHECK, POLICY, add_options, settle
+from world2act_core.cli._gate_policy import gate_policy
 from world2act_core.errors import World2ActError
+from world2act_core.recipes.regression_options import margin_of
 
 EXAMPLES = """\
   world2act gate runs/demo
@@ -31,39 +34,30 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="RUN", type=Path, nargs="?", help="run folder")
-    parser.add_argument(
-        "--non-inferior", metavar="MARGIN", type=float, default=0.0,
-        help="ask only that it is not worse by MARGIN points of success rate or more, e.g. 5",
-    )  # fmt: skip
-    parser.add_argument("--starts", metavar="MAX", type=int, help="most starts (default 60; with --non-inferior 300)")
-    parser.add_argument("--alpha", type=float, default=0.05, help="most that a wrong pass may happen (default 0.05)")
-    parser.add_argument("--seed", type=int, default=0, help="of the fresh starts (default 0)")
-    parser.add_argument("--jitter-cm", type=float, help="displacement of the objects (default the run's)")
-    parser.add_argument("--workers", type=int, default=2, help="simulators at a time (default 2)")
-    parser.add_argument("--remote", action="store_true", help="every simulator in a process of its own")
-    check = parser.add_argument_group("without trials")
-    check.add_argument("--check", action="store_true", help="only say whether the run's gate.json still vouches for it")
-    check.add_argument("--embodiment", default="", help="and for this robot")
-    check.add_argument("--max-age-days", type=float, metavar="DAYS", help="and is not older")
-    add_policy_arguments(parser)
+    add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.policy:
+    mode = settle(args)
+    if mode == POLICY:
+        if args.folder is not None:
+            raise World2ActError("RUN and --policy do not go together: gate a run, or any policy against a baseline")
         return gate_policy(args)
     if args.folder is None:
         raise World2ActError("name a run folder, or any policy: --policy ADDRESS --suite NAME --against JSON")
-    return _check(args) if args.check else _gate(args)
+    return _check(args) if mode == CHECK else _gate(args)
 
 
 def _gate(args: argparse.Namespace) -> int:
     from world2act_core.evaluation.console import gate_table
-    from world2act_core.recipes.gate import STARTS, STARTS_NON_INFERIOR, Question, run_gate
+    from world2act_core.recipes.gate import run_gate
+    from world2act_core.recipes.gate_questions import STARTS, STARTS_NON_INFERIOR, Question
     from world2act_core.simulators.workers import WorkerPool
 
-    usual = STARTS_NON_INFERIOR if args.non_inferior else STARTS
+    margin = margin_of(args.non_inferior)
+    usual = STARTS_NON_INFERIOR if margin else STARTS
     question = Question(
-        margin=args.non_inferior / 100,
+        margin=margin or 0.0,
         alpha=args.alpha,
         max_starts=usual if args.starts is None else args.starts,
         seed=args.seed,
@@ -73,8 +67,6 @@ def _gate(args: argparse.Namespace) -> int:
         gate, signed = run_gate(args.folder, question, pool)
     print()
     print(gate_table(gate))
-    if gate.earlier:
-        print(f"Earlier gates of the same policies: {len(gate.earlier)}, see 'earlier' in gate.json")
     print(f"gate: {args.folder / 'gate.json'}, {signed}")
     return 0 if gate.passed else 1
 

@@ -49,7 +49,7 @@ def result_table(
 
 
 def gate_table(gate: Gate) -> str:
-    """The same for a gate, with the interval that holds however early it stopped."""
+    """The same for a gate, with the interval that holds however early it stopped, and what was asked before it."""
     trials, test = gate.trials, gate.test
     n = trials.n
     heading = f"{gate.task}: {n} of at most {gate.max_starts} fresh starts, held out from training"
@@ -65,6 +65,7 @@ def gate_table(gate: Gate) -> str:
         f"{wording.evidence(trials)}; wealth {test.wealth[-1]:.3g}, {1 / gate.alpha:g} needed (alpha {gate.alpha:g})",
         f"Verdict: {'PASS' if gate.passed else 'FAIL'}, {wording.gate_in_words(gate)}",
         *_notes(trials),
+        *(f"Asked before of the same policies: {wording.asked_before(entry)}" for entry in gate.earlier),
     )
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from world2act_core.evaluation.results import trial_from_json, trial_to_json, versions_used
-from world2act_core.evaluation.sequential import SequentialPairedTest, sequential_test
+from world2act_core.evaluation.sequential import Decision, SequentialPairedTest, sequential_test
 from world2act_core.evaluation.trials import PairedTrials
 
 
@@ -26,7 +26,8 @@ class Gate:
         finished: when, in UTC.
         seed, jitter_cm: what the fresh starts were drawn from; no ``jitter_cm`` if they were not displaced.
         used_starts: stage → number of starts that it touched; none of them is a start of the gate.
-        earlier: how earlier gates of the same files ended, oldest first. Who asks often enough gets any answer.
+        earlier: earlier gates of the same files, with how they ended or on how many starts they were stopped, see
+            ``recipes.gate_questions.earlier_gates``. Who asks often enough gets any answer.
         commit: of the code, "" if unknown.
         versions: package → version.
     """
@@ -53,8 +54,18 @@ class Gate:
         return sequential_test(pairs, self.max_starts, self.margin, self.alpha)
 
     @property
+    def nothing_to_lose(self) -> bool:
+        """Neither policy solved a start: that none was lost says nothing."""
+        return not self.trials.base_successes + self.trials.post_successes
+
+    @property
+    def verdict(self) -> Decision | None:
+        """What the test decided, but nothing is shown of policies that solved nothing."""
+        return "not shown" if self.nothing_to_lose and self.test.decision == "shown" else self.test.decision
+
+    @property
     def passed(self) -> bool:
-        return self.test.decision == "shown"
+        return self.verdict == "shown"
 
     @property
     def mode(self) -> str:
@@ -74,7 +85,7 @@ def gate_to_json(gate: Gate) -> dict[str, Any]:
         "earlier": [dict(entry) for entry in gate.earlier],
         "versions": dict(gate.versions),
         "mode": gate.mode,
-        "verdict": test.decision,
+        "verdict": gate.verdict,
         "passed": gate.passed,
         "wealth": test.wealth,
         "wealth_worse": test.wealth_worse,
@@ -108,6 +119,6 @@ def gate_from_json(raw: Mapping[str, Any]) -> Gate:
     sides = [tuple(trial_from_json(trial) for trial in raw["trials"][side]) for side in ("base", "post_trained")]
     stored = {f.name: raw[f.name] for f in fields(Gate) if f.name != "trials"}
     gate = Gate(PairedTrials(*sides), **{**stored, "finished": datetime.fromisoformat(raw["finished"])})
-    if gate.test.decision != raw["verdict"] or gate.test.starts != gate.trials.n:
-        raise ValueError(f"its trials say {gate.test.decision}, it says {raw['verdict']}")
+    if gate.verdict != raw["verdict"] or gate.test.starts != gate.trials.n:
+        raise ValueError(f"its trials say {gate.verdict}, it says {raw['verdict']}")
     return gate

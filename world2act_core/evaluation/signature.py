@@ -87,6 +87,11 @@ def require_gate(
     gate, again = read_gate(run_folder), f"run 'world2act gate {run_folder}' again"
     if not gate.passed:
         raise RunError(f"the gate of {run_folder} was not passed, so its policy must not act: {gate_in_words(gate)}")
+    if not any(gate.used_starts.values()):
+        raise RunError(
+            f"the gate of {run_folder} knew of no start that its policy was trained on, so none of its own was "
+            f"shown to be fresh: a run made from logs has no gate (docs/gate.md)"
+        )
     if embodiment and embodiment != gate.embodiment:
         raise RunError(
             f"the gate of {run_folder} was passed on {gate.embodiment}, not on {embodiment}: gate a run of that robot"

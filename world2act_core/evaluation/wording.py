@@ -67,7 +67,18 @@ def gate_in_words(gate: Gate) -> str:
         return claim
     left = gate.max_starts - gate.trials.n
     why = f"not even gains on all {left} starts left could show it" if left else "all starts are used"
+    if gate.verdict != gate.test.decision:
+        why = "neither policy solved a start, so there was nothing to lose"
     return f"it is not shown that {claim}; {why}"
+
+
+def asked_before(entry: Mapping[str, Any]) -> str:
+    """One of a gate's ``earlier``: ``is it better (seed 0, 3 cm, alpha 0.05)? Not shown after 60 starts``."""
+    margin, alpha, verdict, starts = (entry[name] for name in ("margin", "alpha", "verdict", "starts"))
+    claim = "better" if margin == 0 else f"not worse by {100 * margin:g} points or more" if margin else "good enough"
+    level = "question not kept" if alpha is None else f"alpha {alpha:g}"
+    found = f"No verdict, {starts} starts tried" if verdict is None else f"{verdict.capitalize()} after {starts} starts"
+    return f"is it {claim} (seed {entry['seed']}, {entry['jitter_cm']:g} cm, {level})? {found}"
 
 
 def stand_ins(protocol: Mapping[str, Any]) -> str:

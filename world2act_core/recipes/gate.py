@@ -22,31 +22,16 @@ from world2act_core.errors import RunError, World2ActError
 from world2act_core.evaluation import TrialLog, TrialRequest, held_out_or_raise, pair_trials
 from world2act_core.evaluation.gate import Gate
 from world2act_core.evaluation.sequential import SequentialPairedTest
-from world2act_core.evaluation.signature import GATE, write_gate
+from world2act_core.evaluation.signature import write_gate
 from world2act_core.policies.run_folder import existing_run, policy_files
 from world2act_core.recipes.evaluation import BASE, POST, commit, trial_attempts
+from world2act_core.recipes.gate_questions import SEEDS_APART, TRIALS, Question, earlier_gates, note_question
 from world2act_core.recipes.recording import run_trials
 from world2act_core.runs import Run, Stage, file_digest
 from world2act_core.runs.stage import MANIFEST, lineage, read_manifest, read_stage, versions
 from world2act_core.simulators.libero_package import load_task
 from world2act_core.simulators.starts import Start
 from world2act_core.simulators.workers import WorkerPool
-
-STARTS, STARTS_NON_INFERIOR = 60, 300
-"""How many starts there are at most unless told otherwise; to show that nothing was lost takes more of them."""
-SEEDS_APART = 1_000_000
-"""Displacement seeds of two gates, and of a gate and a recipe, never meet."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a gate is asked. ``jitter_cm`` None takes the run's; the rest as ``SequentialPairedTest`` and ``Start``."""
-
-    margin: float = 0.0
-    alpha: float = 0.05
-    max_starts: int = STARTS
-    seed: int = 0
-    jitter_cm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +75,9 @@ def run_gate(
     held_out_or_raise(starts, used)
     identity = {"digests": subject.digests, "scene": subject.scene, "versions": versions()}
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
-    with TrialLog(folder / "gate" / f"trials-{key}.jsonl", identity) as log:
+    earlier = earlier_gates(folder, subject.digests, question)
+    note_question(folder, subject.digests, question)  # before its first trial: one that is stopped was asked, too
+    with TrialLog(folder / TRIALS / f"trials-{key}.jsonl", identity) as log:
         compare(test, log, starts, pool, subject, announce)
         pairs = [[log.trials[TrialRequest(side, start)] for start in starts[: test.starts]] for side in (BASE, POST)]
     gate = Gate(
@@ -101,7 +88,7 @@ def run_gate(
         digests=subject.digests,
         finished=datetime.now(timezone.utc),
         used_starts={name: len(ids) for name, ids in used.items()},
-        earlier=earlier_gates(folder / GATE, subject.digests, question),
+        earlier=earlier,
         commit=commit(),
     )
     return gate, write_gate(folder, gate)
@@ -111,12 +98,14 @@ def read_subject(folder: Path) -> Subject:
     """What a run's manifests say of its policies.
 
     Raises:
-        RunError: a stage is missing, not finished or not the one that the next was made from, or a policy has changed.
+        RunError: a stage is missing, not finished or not the one that the next was made from, a policy has changed, or
+            the run was made from logs.
     """
     files = policy_files(folder)
     read_stage(files["base"].parent)
     post_training = read_stage(files["residual"].parent)
     learned = lineage(folder, post_training.name)
+    refuse_logs(folder, post_training, learned)
     tried = {
         path.parent.name: read_manifest(path.parent)
         for path in sorted(folder.glob(f"*/{MANIFEST}"))
@@ -125,6 +114,27 @@ def read_subject(folder: Path) -> Subject:
     digests = {name: file_digest(file) for name, file in files.items()}
     scene = {name: post_training.config[name] for name in ("suite", "task", "embodiment", "cameras", "jitter_cm")}
     return Subject(folder, files, digests, scene, learned, tried)
+
+
+def refuse_logs(folder: Path, post_training: Stage, learned: dict[str, Stage]) -> None:
+    """Nothing can be shown to be held out from logs, and no task of a simulator is known to be theirs.
+
+    Raises:
+        RunError: the run was made from logs: its post-training names no task, or, as runs sealed before that wrote the
+            recipe's default task, a stage that reads no other one names no start.
+    """
+    silent = [stage.name for stage in learned.values() if not stage.inputs and not stage.starts]
+    if "suite" not in post_training.config:
+        why = f"stage {post_training.name} names no task of a simulator"
+    elif silent:
+        why = f"stage {silent[0]} names no start of a simulator"
+    else:
+        return
+    raise RunError(
+        f"{folder} was made from logs ({why}): nothing shows which starts would be fresh to it, so it has no gate; "
+        f"try it on its table (docs/robot-cell.md, step 5), or compare a simulator's robot with an evaluation of its "
+        f"base: world2act gate --policy run:{folder} --suite NAME --against JSON"
+    )
 
 
 def fresh_starts(subject: Subject, question: Question) -> list[str]:
@@ -185,18 +195,3 @@ def progress(test: SequentialPairedTest, start: str) -> str:
         f"{test.alike} alike; wealth {test.wealth[-1]:.3g}, {1 / test.alpha:g} shows it "
         f"(worse: {test.wealth_worse[-1]:.3g})"
     )
-
-
-def earlier_gates(path: Path, digests: dict[str, str], question: Question) -> list[dict[str, Any]]:
-    """How earlier gates of the same files ended, as the ``gate.json`` that is about to be replaced tells it. One that
-    asked the same question of the same draw is not another gate: this one goes on with its trials."""
-    identity = ("margin", "alpha", "seed", "jitter_cm")
-    try:
-        old = json.loads(path.read_text())
-        if old["digests"] != digests:
-            return []
-        last = {name: old[name] for name in (*identity, "verdict", "finished")}
-        entries = [*old["earlier"], {**last, "starts": old["counts"]["starts"]}]
-        return [entry for entry in entries if any(entry[name] != getattr(question, name) for name in identity)]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -31,6 +32,9 @@ LEAST_LABELLED = 16
 
 READS_LITTLE = 0.5
 """Share of the actions' variance."""
+
+OF_A_SIMULATOR = ("suite", "task", "jitter_cm")
+"""Of a recipe's scene: the logs were taken wherever they were, and a manifest must not say that it was there."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class LoggedStages(Stages):
         ]
         found = {"episodes": len(table.episode_ids), "with_actions": len(labelled), "chunks": len(table)}
         stage.metrics = {**found, "left_out": len(left_out)}
+        stage.starts = list(table.start_ids)  # "" of what was no simulator's
 
     def table(self, stages: list[Stage], *, with_actions: bool = True) -> ChunkTable:
         return self._table(
@@ -102,11 +107,15 @@ class OfflineLearning(Learning):
 
     def __init__(self, recipe: Recipe, run: Run, logs: Logs) -> None:
         self.logged_work, self.run, self.logs = LoggedStages(recipe), run, logs
-        super().__init__(self.logged_work, run.stage)
+        super().__init__(self.logged_work, self._stage)
+
+    def _stage(self, name: str, work: Callable[[Stage], None], *, config: dict[str, Any], **how: Any) -> Stage:
+        kept = {key: value for key, value in config.items() if key not in OF_A_SIMULATOR}
+        return self.run.stage(name, work, config=kept, **how)
 
     def _noted(self, name: str, inputs: Sequence[Path]) -> Stage:
         config = {**stage_config(self.recipe, "clips"), "inputs_sha256": digest_of(inputs)}
-        return self.run.stage(name, lambda stage: self.logged_work.note(stage, inputs), config=config)
+        return self._stage(name, lambda stage: self.logged_work.note(stage, inputs), config=config)
 
     @cached_property
     def demonstrations(self) -> Stage:
@@ -138,7 +147,7 @@ class OfflineLearning(Learning):
     @cached_property
     def stage2(self) -> Stage:
         read = [self.demonstrations, self.base, self.videos, self.world_model, self.stage1, self.free_pairs]
-        return self.run.stage(
+        return self._stage(
             "stage2",
             lambda stage: self.logged_work.stage2_of_logs(stage, *read),
             config=stage_config(self.recipe, *OF_STAGE2),

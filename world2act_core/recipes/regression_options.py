@@ -77,6 +77,19 @@ OPTIONS: dict[str, dict[str, Any]] = {
 """Flag → keyword arguments of ``argparse``'s ``add_argument`` and of pytest's ``addoption``."""
 
 
+def margin_of(points: float | None) -> float | None:
+    """``--non-inferior`` as a difference of success rates: 5 points → 0.05; None if it was not given.
+
+    Raises:
+        World2ActError: it is not more than 0, which would ask something else.
+    """
+    if points is None:
+        return None
+    if not points > 0:  # NaN neither
+        raise World2ActError(f"--non-inferior {points:g} must be more than 0 points; without it no margin is asked for")
+    return points / 100
+
+
 def regression(option: Callable[[str], Any]) -> Regression:
     """The question that the options ask.
 
@@ -84,7 +97,8 @@ def regression(option: Callable[[str], Any]) -> Regression:
         option: name, e.g. ``ros_episodes`` → its value.
 
     Raises:
-        World2ActError: ``--tasks`` are no numbers, or ``--ros`` asks for no episode.
+        World2ActError: ``--tasks`` are no numbers, ``--ros`` asks for no episode, or ``--non-inferior`` for no margin
+            or of no baseline.
     """
     from world2act_core.recipes.regression import Regression, SafetyLimits
 
@@ -94,13 +108,17 @@ def regression(option: Callable[[str], Any]) -> Regression:
         raise World2ActError(f"--tasks {option('tasks')} are not numbers, for example --tasks 0,8") from None
     if option("ros") and option("ros_episodes") < 1:
         raise World2ActError(f"--ros with --ros-episodes {option('ros_episodes')} tries nothing: name 1 or more")
+    non_inferior = margin_of(option("non_inferior"))
+    if non_inferior and not option("against"):
+        points = option("non_inferior")
+        raise World2ActError(f"--non-inferior {points:g} compares with a baseline: name it with --against")
     return Regression(
         policy=option("policy"),
         suites=tuple(option("suite")),
         tasks=tasks,
         episodes=option("episodes"),
         against=tuple(option("against")),
-        non_inferior=option("non_inferior") / 100 if option("non_inferior") else None,
+        non_inferior=non_inferior,
         alpha=option("alpha"),
         limits=SafetyLimits(option("max_limit_hits"), option("max_holds"), jerk_max=option("max_jerk")),
         max_latency_ms=option("max_latency_ms"),

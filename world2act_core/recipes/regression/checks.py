@@ -74,6 +74,9 @@ def success_check(
     if test is None:
         return Check("success", True, f"{rate}; no baseline to compare with", figures)
     swapped = non_inferior is None
+    decision = _decision(test, swapped)
+    hopeless = decision == "not worse" and not solved and not any(trial.success for trial in baseline)
+    decision = "open" if hopeless else decision
     gained, lost = (test.lost, test.gained) if swapped else (test.gained, test.lost)
     interval = Interval(-test.interval.high, -test.interval.low) if swapped else test.interval
     figures |= {
@@ -82,7 +85,7 @@ def success_check(
         "lost": lost,
         "alike": test.alike,
         "max_starts": test.max_starts,
-        "decision": _decision(test, swapped),
+        "decision": decision,
         "difference_confidence_sequence": list(interval),
         "confidence": test.confidence,
         "alpha": test.alpha,
@@ -90,8 +93,9 @@ def success_check(
     }
     counts = f"{lost} of {n} starts lost, {gained} gained, {test.alike} alike (of at most {test.max_starts})"
     band = f"success rate {points_interval(interval)} points, {interval_name(test.confidence)}".replace(MINUS, "-")
-    note = f"; note: not the baseline's: {', '.join(differing)}" if differing else ""
-    return Check("success", *_answer(test, swapped, f"{counts}; {band}{note}"), figures)
+    note = "; neither solved a start, so there was nothing to lose" if hopeless else ""
+    note += f"; note: not the baseline's: {', '.join(differing)}" if differing else ""
+    return Check("success", *_answer(decision, test.margin, swapped, f"{counts}; {band}{note}"), figures)
 
 
 def _decision(test: SequentialPairedTest, swapped: bool) -> str:
@@ -101,9 +105,8 @@ def _decision(test: SequentialPairedTest, swapped: bool) -> str:
     return {"shown": "not worse", "worse": "worse"}.get(test.decision or "", "open")
 
 
-def _answer(test: SequentialPairedTest, swapped: bool, counts: str) -> tuple[bool, str]:
-    decision = _decision(test, swapped)
-    margin = f"{points(test.margin).lstrip('+')} points" if not swapped else ""
+def _answer(decision: str, lost: float, swapped: bool, counts: str) -> tuple[bool, str]:
+    margin = f"{points(lost).lstrip('+')} points" if not swapped else ""
     if decision == "worse":
         return False, f"the policy is worse than the baseline{f' by more than {margin}' if margin else ''}: {counts}"
     if decision == "not worse":
