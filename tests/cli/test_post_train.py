@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from tests.cli.test_wm import recorded, write
 from tests.learning.scenes import EMBODIMENT
 from world2act_core.cli import USAGE_ERROR, main
 from world2act_core.policies.address import open_policy
+from world2act_core.residual import train as residual_train
+from world2act_core.simulators import libero
 from world2act_core.types import Episode, Observation
 
 RECIPE = """
@@ -138,6 +142,19 @@ def test_a_given_base_is_kept_bit_for_bit(trained: Path, logs: Path, tmp_path: P
     given = trained / "base" / "policy.pt"
     assert main(command(logs, tmp_path, "--base", str(given), "--seed", "1")) == 0
     assert (tmp_path / "base" / "policy.pt").read_bytes() == given.read_bytes()
+
+
+def test_stage_2_is_trained_again_when_its_code_changes_but_not_when_a_simulators_does(
+    trained: Path, logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, source, changed = shutil.copytree(trained, tmp_path / "run"), inspect.getsource, [libero]
+    monkeypatch.setattr(inspect, "getsource", lambda module: source(module) + "# and more\n" * (module in changed))
+    assert main(command(logs, run)) == 0
+    assert "stage2: done before" in capsys.readouterr().out
+    changed.append(residual_train)
+    assert main(command(logs, run)) == 0
+    said = capsys.readouterr().out
+    assert "stage2: configuration, code or inputs have changed" in said and "stage1: done before" in said
 
 
 @pytest.mark.parametrize(

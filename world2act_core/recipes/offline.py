@@ -17,7 +17,7 @@ from world2act_core.episodes.reader import BagReport
 from world2act_core.episodes.sources import find_sources, iterate_source
 from world2act_core.errors import World2ActError
 from world2act_core.policies.compact import open_compact_policy
-from world2act_core.recipes.learning import OF_STAGE2, Learning
+from world2act_core.recipes.learning import OF_STAGE2, STAGE2_OF_LOGS, Learning
 from world2act_core.recipes.settings import Recipe
 from world2act_core.recipes.stages import POLICY, Stages, stage_config
 from world2act_core.runs import Run, Stage
@@ -143,6 +143,7 @@ class OfflineLearning(Learning):
             lambda stage: self.logged_work.stage2_of_logs(stage, *read),
             config=stage_config(self.recipe, *OF_STAGE2),
             inputs=read,
+            code=STAGE2_OF_LOGS,
         )
 
 
