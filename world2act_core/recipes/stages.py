@@ -315,7 +315,7 @@ class Trainer:
             data = data.with_(self._shown)
         if self._demonstrated is None:
             return data
-        return data.with_(self._demonstrated.for_a_share_of(self.recipe.stage2_on_demonstrations, data))
+        return data.with_a_share_of(self.recipe.stage2_on_demonstrations, self._demonstrated)
 
     def _imagined(self, table: ChunkTable) -> PostTrainingSet:
         return self.chunks_of(table, targets(self.model, table, self.recipe.imagination), imagined=True)

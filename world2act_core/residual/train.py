@@ -79,10 +79,16 @@ class PostTrainingSet:
         """``times``, ones where nothing is said."""
         return torch.ones_like(self.episode) if self.times is None else self.times
 
-    def for_a_share_of(self, share: float, other: PostTrainingSet) -> PostTrainingSet:
-        """Drawn so often that, beside another set, about ``share`` of the draws fall on this one, and once at least."""
-        times = max(1, round(share / (1 - share) * int(other.drawn.sum()) / len(self)))
-        return replace(self, times=torch.full_like(self.episode, times))
+    def with_a_share_of(self, share: float, other: PostTrainingSet) -> PostTrainingSet:
+        """Both, and about ``share`` of the draws fall on the other: the one that is too small for it is repeated, in
+        whole numbers."""
+        asked = share / (1 - share) * int(self.drawn.sum()) / int(other.drawn.sum())  # draws of each one of the other
+        if asked >= 1:
+            return self.with_(other._repeated(round(asked)))
+        return self._repeated(round(1 / asked)).with_(other)
+
+    def _repeated(self, times: int) -> PostTrainingSet:
+        return replace(self, times=times * self.drawn)
 
 
 _TENSORS = ("frames", "proprio", "base", "target")
