@@ -93,14 +93,19 @@ def test_each_stage_says_what_it_has_read(trained: Path) -> None:
 
 
 def test_a_recipe_can_have_it_learn_at_the_frames_of_videos_and_demonstrations_too(logs: Path, tmp_path: Path) -> None:
-    """One demonstration lacks its actions: it shows the skill, and no more."""
-    recipe, silent = tmp_path / "recipe.yaml", tmp_path / "silent"
+    """One demonstration lacks its actions: it shows the skill, and no more; so do the last logged episodes."""
+    recipe, silent, unlabelled = tmp_path / "recipe.yaml", tmp_path / "silent", tmp_path / "unlabelled"
     recipe.write_text(RECIPE + "stage2_on_videos: real\nstage2_on_demonstrations: 0.3\n")
     write(silent, recorded(70).without_actions())
+    write(unlabelled, *(recorded(index).without_actions() for index in range(71, 75)))
     demonstrations = ["--demonstrations", str(logs / "demonstrations"), str(silent)]
-    assert main([*command(logs, tmp_path / "run"), *demonstrations, "--recipe", str(recipe)]) == 0
-    metrics = json.loads((tmp_path / "run" / "stage2" / "manifest.json").read_text())["metrics"]
-    assert metrics["chunks"] == 72 + (72 + 6) + 36
+    logged = ["--logged", str(logs / "logged"), str(unlabelled)]
+    assert main([*command(logs, tmp_path / "run"), *demonstrations, *logged, "--recipe", str(recipe)]) == 0
+    metrics = {name: json.loads((tmp_path / "run" / name / "manifest.json").read_text())["metrics"]
+               for name in ("logged", "stage1", "stage2")}  # fmt: skip
+    assert metrics["logged"]["episodes"] == 16 and metrics["logged"]["with_actions"] == 12
+    assert metrics["stage1"]["chunks"] == (6 + 12 - 2) * 6, "two of those with actions are kept for measuring"
+    assert metrics["stage2"]["chunks"] == (72 + 24) + (72 + 6) + 36
 
 
 def test_what_is_done_is_not_done_again_and_a_new_log_is_learned_from(
@@ -155,6 +160,17 @@ def test_stage_2_is_trained_again_when_its_code_changes_but_not_when_a_simulator
     assert main(command(logs, run)) == 0
     said = capsys.readouterr().out
     assert "stage2: configuration, code or inputs have changed" in said and "stage1: done before" in said
+
+
+def test_too_few_episodes_that_show_the_skill_are_refused_before_anything_is_trained(
+    logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "four", *(recorded(index) for index in range(4)))
+    given = [word for word in command(logs, tmp_path / "run") if word not in ("--videos", str(logs / "videos"))]
+    assert main([*given, "--demonstrations", str(tmp_path / "four")]) == USAGE_ERROR
+    error = capsys.readouterr().err.replace("\n", " ")
+    assert "4 episodes show the skill (--demonstrations and --videos): the world model needs at least 5" in error
+    assert not (tmp_path / "run" / "base").exists()
 
 
 @pytest.mark.parametrize(

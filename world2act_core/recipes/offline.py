@@ -29,6 +29,9 @@ SOURCES, LEFT_OUT = "sources.json", "left_out.json"
 LEAST_LABELLED = 16
 """Episodes with actions: a tenth of them is kept for measuring, and must not be one alone (of 15 it would be)."""
 
+LEAST_SHOWN = 5
+"""Episodes that show the skill: a tenth of them is kept for measuring the world model (of 4 it would be none)."""
+
 READS_LITTLE = 0.5
 """Share of the actions' variance."""
 
@@ -158,7 +161,8 @@ def post_train(
     the demonstrations and the base alone where nothing of the base at work was logged yet.
 
     Raises:
-        World2ActError: nothing usable in the logs, unknown cameras, too few episodes with actions, or another base.
+        World2ActError: nothing usable in the logs, unknown cameras, too few episodes in all or with actions, or another
+            base.
     """
     robot = load_embodiment(recipe.embodiment)
     seen_by = tuple(cameras) if cameras else cameras_of(logs.demonstrations, robot)
@@ -193,6 +197,13 @@ def _check(learning: OfflineLearning) -> None:
             f"{demonstrations} demonstrations and {logged} logged episodes have actions: post-training needs at least "
             f"{LEAST_LABELLED} together, a tenth of which it keeps for measuring; log more of the base at work"
             + _left_out([learning.demonstrations, learning.free_pairs], "; ")
+        )
+    shown = learning.videos.metrics["episodes"]
+    if shown < LEAST_SHOWN:
+        raise World2ActError(
+            f"{shown} episodes show the skill (--demonstrations and --videos): the world model needs at least "
+            f"{LEAST_SHOWN}, a tenth of which it keeps for measuring; record more of either"
+            + _left_out([learning.videos], "; ")
         )
 
 
