@@ -12,6 +12,8 @@ from tests.learning.scenes import EMBODIMENT, SIZE, STREAMS, square_episode, squ
 from world2act_core.alignment.adapters import AdapterConfig, Alignment
 from world2act_core.episodes.chunks import chunk_table
 from world2act_core.policies.compact import CompactConfig, CompactPolicy, new_network
+from world2act_core.recipes.offline import LoggedStages
+from world2act_core.recipes.settings import Recipe
 from world2act_core.recipes.stages import labelled, post_training_set, split_episodes
 from world2act_core.world_model.chunk_latents import StoredLatents, imagined_latents
 from world2act_core.world_model.compact import CompactWorldModel, CompactWorldModelConfig
@@ -102,3 +104,11 @@ def test_episodes_without_actions_are_not_kept_for_measuring_how_actions_are_rea
     for part, known in zip((train, held_out), whole, strict=True):
         assert np.array_equal(part.frames, known.frames) and np.array_equal(part.before, known.before)
         assert np.array_equal(part.actions, known.actions)
+
+
+def test_demonstrations_without_actions_have_no_say_in_which_dimensions_are_used():
+    """Their actions stand as zeros in a table, far from where a robot of absolute positions keeps a joint."""
+    made = [square_episode(index) for index in range(2)]
+    still = [replace(one, actions=np.full_like(one.actions, 0.9)) for one in made]
+    table = chunk_table([*still, square_episode(2, labelled=False)], EMBODIMENT, ("agentview",), STREAMS, SIZE)
+    assert not LoggedStages(Recipe()).used(table).any()

@@ -201,7 +201,7 @@ class Stages:
 
     def used(self, demonstrations: ChunkTable) -> Array:
         """``(A,)`` bool: whether the demonstrations use an action dimension enough for an adapter to read it."""
-        spread: Array = demonstrations.actions.std((0, 1)) > self.recipe.used_spread
+        spread: Array = labelled(demonstrations).actions.std((0, 1)) > self.recipe.used_spread
         return spread
 
     def _calibrate(self, alignment: Alignment, model: CompactWorldModel, videos: Stage, checkpoint: Path) -> None:
