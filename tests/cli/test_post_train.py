@@ -19,6 +19,7 @@ from world2act_core.policies.address import open_policy
 from world2act_core.residual import train as residual_train
 from world2act_core.simulators import libero
 from world2act_core.types import Episode, Observation
+from world2act_core.world_model.compact import load_world_model
 
 RECIPE = """
 base: {steps: 15, width: 8, features: 8}
@@ -147,6 +148,25 @@ def test_a_given_base_is_kept_bit_for_bit(trained: Path, logs: Path, tmp_path: P
     given = trained / "base" / "policy.pt"
     assert main(command(logs, tmp_path, "--base", str(given), "--seed", "1")) == 0
     assert (tmp_path / "base" / "policy.pt").read_bytes() == given.read_bytes()
+
+
+def test_a_given_base_is_shown_what_it_was_trained_to_see(
+    logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other streams and a larger image than the recipe's."""
+    other = tmp_path / "other.yaml"
+    other.write_text("base: {steps: 2, width: 8, features: 8, image_size: 96, streams: [eef_position]}\n")
+    demonstrations = ["--demonstrations", str(logs / "demonstrations")]
+    assert main(["post-train", *demonstrations, "--recipe", str(other), "--out", str(tmp_path / "made")]) == 0
+    given = tmp_path / "made" / "base" / "policy.pt"
+    assert main(command(logs, tmp_path / "run", "--base", str(given))) == 0
+    assert load_world_model(tmp_path / "run" / "world_model" / "world_model.pt").config.image_size == 96
+    policy = open_policy(f"run:{tmp_path / 'run'}", EMBODIMENT)
+    assert policy.streams == ("eef_position",)
+    policy.act(seen(recorded(50)), "push right")
+    asked = command(logs, tmp_path / "run", "--base", str(given), "--cameras", "wrist")
+    assert main(asked) == USAGE_ERROR
+    assert "sees the cameras agentview, but post-training was to see wrist" in capsys.readouterr().err
 
 
 def test_stage_2_is_trained_again_when_its_code_changes_but_not_when_a_simulators_does(

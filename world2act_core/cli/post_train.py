@@ -37,11 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"bags or data sets: {said}",
         )
     parser.add_argument(
-        "--base", type=Path, metavar="FILE", help="compact policy (default: cloned from the demonstrations)"
+        "--base",
+        type=Path,
+        metavar="FILE",
+        help="compact policy; all models see what it sees (default: cloned from the demonstrations)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="of the run")
     parser.add_argument("--embodiment", default="libero_panda", help="contract of the robot (default libero_panda)")
-    parser.add_argument("--cameras", nargs="+", help="which to see (default: those of the first demonstration)")
+    parser.add_argument(
+        "--cameras", nargs="+", help="which to see (default: those of the base, or of the first demonstration)"
+    )
     parser.add_argument("--recipe", type=Path, help="YAML file with other settings of the training")
     parser.add_argument("--seed", type=int, default=0)
 

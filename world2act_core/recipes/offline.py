@@ -45,7 +45,8 @@ class Logs:
         logged: the base at work, with the actions that were executed, successful or not. Where there are none yet, the
             base is made and nothing is post-trained.
         videos: without actions, or with actions that are not read.
-        base: file of a compact base policy; None clones one from the demonstrations.
+        base: file of a compact base policy, whose cameras, streams and image size all models then share; None clones
+            one from the demonstrations.
     """
 
     demonstrations: tuple[Path, ...]
@@ -129,12 +130,6 @@ class OfflineLearning(Learning):
         given = self.logs.base
         if given is None:
             return super().base
-        policy = open_compact_policy(str(given), self.work.embodiment)
-        if policy.config.cameras != self.recipe.cameras:
-            raise World2ActError(
-                f"{given} sees the cameras {', '.join(policy.config.cameras)}, but post-training was to see "
-                f"{', '.join(self.recipe.cameras)}: pass --cameras {' '.join(policy.config.cameras)}"
-            )
         config = {"base_sha256": file_digest(given)}
         return self.run.stage("base", lambda stage: _copy(given, stage.path(POLICY)), config=config)
 
@@ -164,13 +159,7 @@ def post_train(
         World2ActError: nothing usable in the logs, unknown cameras, too few episodes in all or with actions, or another
             base.
     """
-    robot = load_embodiment(recipe.embodiment)
-    seen_by = tuple(cameras) if cameras else cameras_of(logs.demonstrations, robot)
-    unknown = [name for name in seen_by if name not in robot.cameras]
-    if unknown:
-        known = ", ".join(robot.cameras)
-        raise World2ActError(f"{robot.name} has no camera {', '.join(unknown)}: it has {known}")
-    recipe = replace(recipe, cameras=seen_by, base=replace(recipe.base, cameras=seen_by))
+    recipe = _as_seen(logs, recipe, cameras)
     torch.set_num_threads(recipe.torch_threads)
     with Run(folder, announce) as run:
         learning = OfflineLearning(recipe, run, logs)
@@ -180,6 +169,25 @@ def post_train(
         made = [learning.demonstrations, learning.free_pairs, learning.videos, learning.base, learning.world_model,
                 learning.stage1, learning.stage2]  # fmt: skip
     return {stage.name: stage for stage in made}
+
+
+def _as_seen(logs: Logs, recipe: Recipe, cameras: Sequence[str] | None) -> Recipe:
+    """The recipe with what all models are to see: what a given base does, or the cameras that are asked for, or those
+    of the first demonstration."""
+    robot = load_embodiment(recipe.embodiment)
+    base = recipe.base if logs.base is None else open_compact_policy(str(logs.base), robot).config
+    asked = tuple(cameras or ())
+    if logs.base is not None and asked not in ((), base.cameras):
+        raise World2ActError(
+            f"{logs.base} sees the cameras {', '.join(base.cameras)}, but post-training was to see {', '.join(asked)}: "
+            f"leave --cameras out, or name a base that sees these"
+        )
+    seen_by = base.cameras if logs.base is not None else asked or cameras_of(logs.demonstrations, robot)
+    unknown = [name for name in seen_by if name not in robot.cameras]
+    if unknown:
+        known = ", ".join(robot.cameras)
+        raise World2ActError(f"{robot.name} has no camera {', '.join(unknown)}: it has {known}")
+    return replace(recipe, cameras=seen_by, base=replace(base, cameras=seen_by))
 
 
 def _check(learning: OfflineLearning) -> None:
