@@ -193,6 +193,22 @@ def test_too_few_episodes_that_show_the_skill_are_refused_before_anything_is_tra
     assert not (tmp_path / "run" / "base").exists()
 
 
+@pytest.mark.parametrize("name", ["demonstrations", "logged", "videos"])
+def test_what_is_wrong_with_logs_of_which_nothing_can_be_used_is_said_and_listed(
+    name: str, logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "short", *(cut(recorded(index), steps=2) for index in (60, 61)))
+    assert main(command(logs, tmp_path / "run", f"--{name}", str(tmp_path / "short"))) == USAGE_ERROR
+    error = capsys.readouterr().err.replace("\n", " ")
+    assert f"no episode of --{name} can be used: 2 left out, the first is square-60 of {tmp_path / 'short'}" in error
+    assert "shorter than a chunk of 4 steps" in error
+    (listed,) = (tmp_path / "run").rglob("left_out.json") if name == "demonstrations" else [
+        tmp_path / "run" / name / "left_out.json"
+    ]  # fmt: skip
+    assert str(listed) in error
+    assert [entry.partition(" of ")[0] for entry in json.loads(listed.read_text())] == ["square-60", "square-61"]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
