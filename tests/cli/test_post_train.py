@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from tests.cli.test_wm import recorded, write
 from tests.learning.scenes import EMBODIMENT
 from world2act_core.cli import USAGE_ERROR, main
 from world2act_core.policies.address import open_policy
+from world2act_core.recipes import offline
+from world2act_core.recipes.settings import Recipe
 from world2act_core.residual import train as residual_train
+from world2act_core.runs import Stage
 from world2act_core.simulators import libero
 from world2act_core.types import Episode, Observation
 from world2act_core.world_model.compact import load_world_model
@@ -207,6 +211,43 @@ def test_what_is_wrong_with_logs_of_which_nothing_can_be_used_is_said_and_listed
     ]  # fmt: skip
     assert str(listed) in error
     assert [entry.partition(" of ")[0] for entry in json.loads(listed.read_text())] == ["square-60", "square-61"]
+
+
+@pytest.mark.parametrize(
+    ("more", "seed", "embodiment", "cameras"),
+    [
+        ([], 7, "franka_fr3", ("wrist",)),
+        (["--seed", "0", "--embodiment", "libero_panda", "--cameras", "agentview"], 0, "libero_panda", ("agentview",)),
+    ],
+)
+def test_the_recipe_says_what_the_command_does_not(
+    more: list[str],
+    seed: int,
+    embodiment: str,
+    cameras: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path, asked = tmp_path / "mine.yaml", []
+    path.write_text("seed: 7\nembodiment: franka_fr3\ncameras: [wrist]\n")
+
+    def noted(logs: offline.Logs, folder: Path, recipe: Recipe, cameras: Sequence[str] | None) -> dict[str, Stage]:
+        asked.append((recipe.seed, recipe.embodiment, tuple(cameras or ())))
+        return {}
+
+    monkeypatch.setattr(offline, "post_train", noted)
+    monkeypatch.setattr(offline, "summary", lambda stages, folder: "")
+    given = ["post-train", "--demonstrations", "demos", "--out", str(tmp_path), "--recipe", str(path)]
+    assert main([*given, *more]) == 0
+    assert asked == [(seed, embodiment, cameras)]
+
+
+def test_a_recipe_for_a_simulator_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("rounds: 2\n")
+    given = ["post-train", "--demonstrations", "demos", "--out", str(tmp_path / "run"), "--recipe", str(path)]
+    assert main(given) == USAGE_ERROR
+    assert "mine.yaml: rounds means nothing on logs" in capsys.readouterr().err.replace("\n", " ")
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,7 @@ def _as_seen(logs: Logs, recipe: Recipe, cameras: Sequence[str] | None, folder: 
     if logs.base is not None and asked not in ((), base.cameras):
         raise World2ActError(
             f"{logs.base} sees the cameras {', '.join(base.cameras)}, but post-training was to see {', '.join(asked)}: "
-            f"leave --cameras out, or name a base that sees these"
+            f"do not ask for cameras, or name a base that sees these"
         )
     seen_by = base.cameras if logs.base is not None else asked or _first_seen(logs, robot, folder)
     unknown = [name for name in seen_by if name not in robot.cameras]
