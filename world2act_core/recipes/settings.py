@@ -133,6 +133,23 @@ class Recipe:
         ):
             if count < least:
                 raise World2ActError(f"{name} = {count} leaves nothing to measure on: make it at least {least}")
+        self._check_counts()
+
+    def _check_counts(self) -> None:
+        for name, count in (
+            ("workers", self.workers),
+            ("torch_threads", self.torch_threads),
+            ("base.steps", self.base.steps),
+            ("stage2.steps", self.stage2.steps),
+        ):
+            if count < 1:
+                raise World2ActError(f"{name} = {count}, expected at least 1")
+        most = self.post_training.count  # every round has rollouts of its own
+        if not 1 <= self.rounds <= most:
+            raise World2ActError(f"rounds = {self.rounds}, expected 1 to {most}, which is post_training.count")
+        for name in ("video_noise", "pair_noise"):
+            if not getattr(self, name):
+                raise World2ActError(f"{name} = [], expected at least one noise (0 is none)")
 
     def starts(self, split: Split) -> list[Start]:
         indices = range(split.first, split.last + 1)

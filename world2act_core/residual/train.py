@@ -22,7 +22,7 @@ class Stage2Config:
     """Training of the residual. The contrast is the paper's; what else the loss holds is ours.
 
     Raises:
-        World2ActError: the contrast is over something unknown.
+        World2ActError: the contrast is over something unknown, or a batch would be empty.
     """
 
     steps: int = 400
@@ -39,6 +39,14 @@ class Stage2Config:
     def __post_init__(self) -> None:
         if self.over not in ("chunks", "sequences"):
             raise World2ActError(f"the contrast is over {self.over!r}, expected 'chunks' or 'sequences'")
+        for name in ("batch", "length"):
+            if (value := getattr(self, name)) < 1:
+                raise World2ActError(f"stage2: {name} = {value}, expected at least 1")
+        if self.over == "sequences" and self.batch < self.length:
+            raise World2ActError(
+                f"stage2: batch = {self.batch} chunks hold no sequence of length = {self.length}: make it at least "
+                f"{self.length}, or the sequences shorter"
+            )
 
 
 @dataclass(frozen=True)
