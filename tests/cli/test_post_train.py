@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +17,13 @@ from tests.cli.test_wm import recorded, write
 from tests.learning.scenes import EMBODIMENT
 from world2act_core.cli import USAGE_ERROR, main
 from world2act_core.policies.address import open_policy
+from world2act_core.recipes import offline
+from world2act_core.recipes.settings import Recipe
+from world2act_core.residual import train as residual_train
+from world2act_core.runs import Stage
+from world2act_core.simulators import libero
 from world2act_core.types import Episode, Observation
+from world2act_core.world_model.compact import load_world_model
 
 RECIPE = """
 base: {steps: 15, width: 8, features: 8}
@@ -102,14 +111,19 @@ def test_a_run_made_from_logs_names_no_task_and_has_no_gate(
 
 
 def test_a_recipe_can_have_it_learn_at_the_frames_of_videos_and_demonstrations_too(logs: Path, tmp_path: Path) -> None:
-    """One demonstration lacks its actions: it shows the skill, and no more."""
-    recipe, silent = tmp_path / "recipe.yaml", tmp_path / "silent"
+    """One demonstration lacks its actions: it shows the skill, and no more; so do the last logged episodes."""
+    recipe, silent, unlabelled = tmp_path / "recipe.yaml", tmp_path / "silent", tmp_path / "unlabelled"
     recipe.write_text(RECIPE + "stage2_on_videos: real\nstage2_on_demonstrations: 0.3\n")
     write(silent, recorded(70).without_actions())
+    write(unlabelled, *(recorded(index).without_actions() for index in range(71, 75)))
     demonstrations = ["--demonstrations", str(logs / "demonstrations"), str(silent)]
-    assert main([*command(logs, tmp_path / "run"), *demonstrations, "--recipe", str(recipe)]) == 0
-    metrics = json.loads((tmp_path / "run" / "stage2" / "manifest.json").read_text())["metrics"]
-    assert metrics["chunks"] == 72 + (72 + 6) + 36
+    logged = ["--logged", str(logs / "logged"), str(unlabelled)]
+    assert main([*command(logs, tmp_path / "run"), *demonstrations, *logged, "--recipe", str(recipe)]) == 0
+    metrics = {name: json.loads((tmp_path / "run" / name / "manifest.json").read_text())["metrics"]
+               for name in ("logged", "stage1", "stage2")}  # fmt: skip
+    assert metrics["logged"]["episodes"] == 16 and metrics["logged"]["with_actions"] == 12
+    assert metrics["stage1"]["chunks"] == (6 + 12 - 2) * 6, "two of those with actions are kept for measuring"
+    assert metrics["stage2"]["chunks"] == (72 + 24) + (72 + 6) + 36
 
 
 def test_what_is_done_is_not_done_again_and_a_new_log_is_learned_from(
@@ -151,6 +165,102 @@ def test_a_given_base_is_kept_bit_for_bit(trained: Path, logs: Path, tmp_path: P
     given = trained / "base" / "policy.pt"
     assert main(command(logs, tmp_path, "--base", str(given), "--seed", "1")) == 0
     assert (tmp_path / "base" / "policy.pt").read_bytes() == given.read_bytes()
+
+
+def test_a_given_base_is_shown_what_it_was_trained_to_see(
+    logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other streams and a larger image than the recipe's."""
+    other = tmp_path / "other.yaml"
+    other.write_text("base: {steps: 2, width: 8, features: 8, image_size: 96, streams: [eef_position]}\n")
+    demonstrations = ["--demonstrations", str(logs / "demonstrations")]
+    assert main(["post-train", *demonstrations, "--recipe", str(other), "--out", str(tmp_path / "made")]) == 0
+    given = tmp_path / "made" / "base" / "policy.pt"
+    assert main(command(logs, tmp_path / "run", "--base", str(given))) == 0
+    assert load_world_model(tmp_path / "run" / "world_model" / "world_model.pt").config.image_size == 96
+    policy = open_policy(f"run:{tmp_path / 'run'}", EMBODIMENT)
+    assert policy.streams == ("eef_position",)
+    policy.act(seen(recorded(50)), "push right")
+    asked = command(logs, tmp_path / "run", "--base", str(given), "--cameras", "wrist")
+    assert main(asked) == USAGE_ERROR
+    assert "sees the cameras agentview, but post-training was to see wrist" in capsys.readouterr().err
+
+
+def test_stage_2_is_trained_again_when_its_code_changes_but_not_when_a_simulators_does(
+    trained: Path, logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, source, changed = shutil.copytree(trained, tmp_path / "run"), inspect.getsource, [libero]
+    monkeypatch.setattr(inspect, "getsource", lambda module: source(module) + "# and more\n" * (module in changed))
+    assert main(command(logs, run)) == 0
+    assert "stage2: done before" in capsys.readouterr().out
+    changed.append(residual_train)
+    assert main(command(logs, run)) == 0
+    said = capsys.readouterr().out
+    assert "stage2: configuration, code or inputs have changed" in said and "stage1: done before" in said
+
+
+def test_too_few_episodes_that_show_the_skill_are_refused_before_anything_is_trained(
+    logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "four", *(recorded(index) for index in range(4)))
+    given = [word for word in command(logs, tmp_path / "run") if word not in ("--videos", str(logs / "videos"))]
+    assert main([*given, "--demonstrations", str(tmp_path / "four")]) == USAGE_ERROR
+    error = capsys.readouterr().err.replace("\n", " ")
+    assert "4 episodes show the skill (--demonstrations and --videos): the world model needs at least 5" in error
+    assert not (tmp_path / "run" / "base").exists()
+
+
+@pytest.mark.parametrize("name", ["demonstrations", "logged", "videos"])
+def test_what_is_wrong_with_logs_of_which_nothing_can_be_used_is_said_and_listed(
+    name: str, logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "short", *(cut(recorded(index), steps=2) for index in (60, 61)))
+    assert main(command(logs, tmp_path / "run", f"--{name}", str(tmp_path / "short"))) == USAGE_ERROR
+    error = capsys.readouterr().err.replace("\n", " ")
+    assert f"no episode of --{name} can be used: 2 left out, the first is square-60 of {tmp_path / 'short'}" in error
+    assert "shorter than a chunk of 4 steps" in error
+    (listed,) = (tmp_path / "run").rglob("left_out.json") if name == "demonstrations" else [
+        tmp_path / "run" / name / "left_out.json"
+    ]  # fmt: skip
+    assert str(listed) in error
+    assert [entry.partition(" of ")[0] for entry in json.loads(listed.read_text())] == ["square-60", "square-61"]
+
+
+@pytest.mark.parametrize(
+    ("more", "seed", "embodiment", "cameras"),
+    [
+        ([], 7, "franka_fr3", ("wrist",)),
+        (["--seed", "0", "--embodiment", "libero_panda", "--cameras", "agentview"], 0, "libero_panda", ("agentview",)),
+    ],
+)
+def test_the_recipe_says_what_the_command_does_not(
+    more: list[str],
+    seed: int,
+    embodiment: str,
+    cameras: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path, asked = tmp_path / "mine.yaml", []
+    path.write_text("seed: 7\nembodiment: franka_fr3\ncameras: [wrist]\n")
+
+    def noted(logs: offline.Logs, folder: Path, recipe: Recipe, cameras: Sequence[str] | None) -> dict[str, Stage]:
+        asked.append((recipe.seed, recipe.embodiment, tuple(cameras or ())))
+        return {}
+
+    monkeypatch.setattr(offline, "post_train", noted)
+    monkeypatch.setattr(offline, "summary", lambda stages, folder: "")
+    given = ["post-train", "--demonstrations", "demos", "--out", str(tmp_path), "--recipe", str(path)]
+    assert main([*given, *more]) == 0
+    assert asked == [(seed, embodiment, cameras)]
+
+
+def test_a_recipe_for_a_simulator_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("rounds: 2\n")
+    given = ["post-train", "--demonstrations", "demos", "--out", str(tmp_path / "run"), "--recipe", str(path)]
+    assert main(given) == USAGE_ERROR
+    assert "mine.yaml: rounds means nothing on logs" in capsys.readouterr().err.replace("\n", " ")
 
 
 @pytest.mark.parametrize(

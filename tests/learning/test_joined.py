@@ -35,6 +35,20 @@ def some(seed: int) -> PostTrainingSet:
     return PostTrainingSet(frames, proprio, base, target, torch.tensor([0, 0, 1, 1]), wanted=base + 1)
 
 
+def of_chunks(count: int) -> PostTrainingSet:
+    """Rollouts of four chunks each, of which only the number counts."""
+    nothing = torch.zeros(count, 1)
+    chunk = torch.zeros(count, 4, 7)
+    return PostTrainingSet(nothing, nothing, chunk, torch.zeros(count, 32), torch.arange(count) // 4, wanted=chunk)
+
+
+def drawn_from(data: PostTrainingSet, over: str, batch: int) -> torch.Tensor:
+    """The rows of one batch, of sequences of two."""
+    alignment, used = Alignment(AdapterConfig((4, 2, 2))), torch.ones(7)
+    config = Stage2Config(batch=batch, over=over, length=2)
+    return Objective(alignment, data, (-used, used), used, config).draw(np.random.default_rng(0))
+
+
 def test_rollouts_and_videos_never_count_as_one_episode() -> None:
     one, other = some(0), some(1)
     both = one.with_(other)
@@ -44,14 +58,40 @@ def test_rollouts_and_videos_never_count_as_one_episode() -> None:
 
 
 @pytest.mark.parametrize("over", ["chunks", "sequences"])
-@pytest.mark.parametrize(("share", "times"), [(0.5, 1), (0.75, 3), (0.01, 1)])
-def test_a_share_of_what_is_drawn_falls_on_the_demonstrations(over: str, share: float, times: int) -> None:
-    both = some(0).with_(some(1).for_a_share_of(share, some(0)))
-    assert both.drawn.tolist() == 4 * [1] + 4 * [times]
-    alignment, used = Alignment(AdapterConfig((4, 2, 2))), torch.ones(7)
-    config = Stage2Config(batch=4000, over=over, length=2)
-    rows = Objective(alignment, both, (-used, used), used, config).draw(np.random.default_rng(0))
-    assert (rows >= 4).float().mean().item() == pytest.approx(times / (1 + times), abs=0.04)
-    assert set(rows.tolist()) == set(range(8)), "and everything is drawn"
+@pytest.mark.parametrize(
+    ("share", "rollouts", "demonstrations"), [(0.5, 1, 1), (0.75, 1, 3), (0.3, 2, 1), (0.01, 99, 1)]
+)
+def test_a_share_of_what_is_drawn_falls_on_the_demonstrations(
+    over: str, share: float, rollouts: int, demonstrations: int
+) -> None:
+    both = some(0).with_a_share_of(share, some(1))
+    assert both.drawn.tolist() == 4 * [rollouts] + 4 * [demonstrations]
+    rows = drawn_from(both, over, batch=4000)
+    drawn = demonstrations / (rollouts + demonstrations)
+    assert (rows >= 4).float().mean().item() == pytest.approx(drawn, abs=0.04)
+    assert drawn == pytest.approx(share, abs=0.04), "as near as whole numbers allow"
+    if share > 0.1:
+        assert set(rows.tolist()) == set(range(8)), "and everything is drawn"
     if over == "sequences":
         assert torch.equal(rows[1::2], rows[::2] + 1), "still one after the other"
+
+
+def test_demonstrations_that_outnumber_the_logs_get_no_more_than_their_share() -> None:
+    both = of_chunks(480).with_a_share_of(0.3, of_chunks(1500))
+    assert both.drawn[480:].sum().item() / both.drawn.sum().item() == pytest.approx(0.3, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("rollouts", "demonstrations", "times"),
+    [(6899, 212, 14), (7415, 227, 14), (10326, 356, 12), (416, 212, 1), (595, 356, 1), (832, 212, 2)],
+)
+def test_what_the_study_draws_is_what_it_always_drew(rollouts: int, demonstrations: int, times: int) -> None:
+    """Chunks of its cells, all together or rollouts alone: demonstrations are repeated, nothing else is."""
+    both = of_chunks(rollouts).with_a_share_of(0.3, of_chunks(demonstrations))
+    assert both.drawn.tolist() == rollouts * [1] + demonstrations * [times]
+
+
+def test_draws_of_a_seed_stay_what_they_were() -> None:
+    both = of_chunks(24).with_a_share_of(0.3, of_chunks(4))
+    assert drawn_from(both, "chunks", batch=12).tolist() == [26, 22, 18, 9, 11, 1, 2, 0, 6, 25, 23, 26]
+    assert drawn_from(both, "sequences", batch=12).tolist() == [24, 25, 22, 23, 18, 19, 9, 10, 10, 11, 1, 2]

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import re
+from dataclasses import fields, replace
+from pathlib import Path
+
 import pytest
 import torch
 
 from world2act_core.embodiment import load_embodiment
 from world2act_core.errors import World2ActError
-from world2act_core.recipes.settings import LOGGED, read_recipe
+from world2act_core.recipes.offline import Logs, OfflineLearning
+from world2act_core.recipes.overrides import as_json
+from world2act_core.recipes.settings import LOGGED, NOT_OF_LOGS, Recipe, read_logged_recipe, read_recipe
 from world2act_core.recipes.stages import moved_dimensions
+from world2act_core.runs import Run, Stage
 
+ROOT = Path(__file__).resolve().parents[2]
 USED = torch.tensor([True] * 3 + [False] * 3 + [True])
 
 
@@ -21,6 +30,47 @@ def test_a_recipe_goes_over_the_settings_for_logs(tmp_path):
     assert (recipe.residual.correction, recipe.residual.hide_base, recipe.unused) == ("added", 0.0, "base")
     assert (recipe.stage2_on_videos, recipe.stage2_on_demonstrations) == ("none", 0.0)
     assert read_recipe(path).residual.correction == "instead"
+
+
+def test_what_nothing_on_logs_goes_by_is_refused_with_key_and_reason(tmp_path):
+    path = tmp_path / "mine.yaml"
+    for key, why in NOT_OF_LOGS.items():
+        path.write_text(json.dumps({"seed": 3, key: as_json(Recipe())[key]}))
+        with pytest.raises(World2ActError, match=rf"mine\.yaml: {key} means nothing on logs: {re.escape(why)}"):
+            read_logged_recipe(path)
+
+
+def test_every_other_setting_is_in_what_a_stage_on_logs_goes_by(tmp_path):
+    """Those of the command itself apart."""
+    logs = Logs((tmp_path,), (tmp_path,))
+    with Run(tmp_path / "run", announce=lambda line: None) as run:
+        asked: set[str] = set()
+
+        def noted(name, work, *, config=None, inputs=(), code=()):
+            asked.update(config)
+            return Stage(name, tmp_path, "", {}, {})
+
+        run.stage = noted
+        (tmp_path / "bag.mcap").touch()
+        learning = OfflineLearning(LOGGED, run, logs)
+        assert learning.stage2.name == "stage2"
+    assert {field.name for field in fields(Recipe)} - set(NOT_OF_LOGS) <= asked
+
+
+def test_cameras_that_the_file_names_are_told_apart_from_those_it_does_not(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("cameras: [wrist]\n")
+    recipe, cameras = read_logged_recipe(path)
+    assert cameras == recipe.cameras == ("wrist",)
+    path.write_text("seed: 7\n")
+    recipe, cameras = read_logged_recipe(path)
+    assert (recipe, cameras) == (replace(LOGGED, seed=7), None)
+    assert read_logged_recipe(None) == (LOGGED, None)
+
+
+@pytest.mark.parametrize("name", ["minutes.yaml"])
+def test_shipped_recipes_for_logs_are_taken(name):
+    read_logged_recipe(ROOT / "recipes" / name)
 
 
 def test_what_is_not_used_is_the_bases_or_held_still():

@@ -89,6 +89,17 @@ def test_no_split_shares_an_official_state_with_the_evaluation_or_another_split(
         ("stage2_on_demonstrations: 1", "stage2_on_demonstrations is 1.0, expected a share of at least 0, below 1"),
         ("videos: {count: 3}", r"videos\.count = 3 leaves nothing to measure on"),
         ("free_pairs: {count: 4}", "leaves nothing to measure on: make it at least 16"),
+        ("rounds: 0", r"rounds = 0, expected 1 to 48, which is post_training\.count"),
+        ("rounds: 5\npost_training: {count: 4}", r"rounds = 5, expected 1 to 4, which is post_training\.count"),
+        ("workers: 0", "workers = 0, expected at least 1"),
+        ("torch_threads: 0", "torch_threads = 0, expected at least 1"),
+        ("base: {steps: 0}", r"base\.steps = 0, expected at least 1"),
+        ("stage2: {steps: 0}", r"stage2\.steps = 0, expected at least 1"),
+        ("pair_noise: []", r"pair_noise = \[\], expected at least one noise \(0 is none\)"),
+        ("video_noise: []", r"video_noise = \[\], expected at least one noise"),
+        ("stage2: {over: sequences, batch: 4}", r"batch = 4 chunks hold no sequence of length = 8: .*at least 8"),
+        ("stage2: {over: sequences, length: 0}", "length = 0, expected at least 1"),
+        ("stage2: {batch: 0}", "batch = 0, expected at least 1"),
     ],
 )
 def test_a_recipe_that_contradicts_itself_is_refused_before_any_work(tmp_path, text, message):

@@ -10,8 +10,11 @@ import torch
 
 from tests.learning.scenes import EMBODIMENT, SIZE, STREAMS, square_episode, square_table
 from world2act_core.alignment.adapters import AdapterConfig, Alignment
+from world2act_core.episodes.chunks import chunk_table
 from world2act_core.policies.compact import CompactConfig, CompactPolicy, new_network
-from world2act_core.recipes.stages import post_training_set, split_episodes
+from world2act_core.recipes.offline import LoggedStages
+from world2act_core.recipes.settings import Recipe
+from world2act_core.recipes.stages import labelled, post_training_set, split_episodes
 from world2act_core.world_model.chunk_latents import StoredLatents, imagined_latents
 from world2act_core.world_model.compact import CompactWorldModel, CompactWorldModelConfig
 from world2act_core.world_model.imagination import From, imagine_episode, write_clips
@@ -89,3 +92,23 @@ def test_the_measured_episodes_share_no_frame_with_the_others():
     assert set(train.episode) == set(range(9))
     assert set(held_out.episode) == {9}
     assert len(train.frames) + len(held_out.frames) == len(table.frames)
+
+
+def test_episodes_without_actions_are_not_kept_for_measuring_how_actions_are_read():
+    made = [square_episode(index, labelled=index < 20) for index in range(24)]
+    table = chunk_table(made, EMBODIMENT, ("agentview",), STREAMS, SIZE)
+    train, held_out = split_episodes(labelled(table), 0.9)
+    assert set(train.episode) == set(range(18)) and set(held_out.episode) == {18, 19}
+    assert train.labelled.all() and held_out.labelled.all()
+    whole = split_episodes(square_table(20), 0.9)
+    for part, known in zip((train, held_out), whole, strict=True):
+        assert np.array_equal(part.frames, known.frames) and np.array_equal(part.before, known.before)
+        assert np.array_equal(part.actions, known.actions)
+
+
+def test_demonstrations_without_actions_have_no_say_in_which_dimensions_are_used():
+    """Their actions stand as zeros in a table, far from where a robot of absolute positions keeps a joint."""
+    made = [square_episode(index) for index in range(2)]
+    still = [replace(one, actions=np.full_like(one.actions, 0.9)) for one in made]
+    table = chunk_table([*still, square_episode(2, labelled=False)], EMBODIMENT, ("agentview",), STREAMS, SIZE)
+    assert not LoggedStages(Recipe()).used(table).any()

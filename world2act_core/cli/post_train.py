@@ -37,20 +37,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"bags or data sets: {said}",
         )
     parser.add_argument(
-        "--base", type=Path, metavar="FILE", help="compact policy (default: cloned from the demonstrations)"
+        "--base",
+        type=Path,
+        metavar="FILE",
+        help="compact policy; all models see what it sees (default: cloned from the demonstrations)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="of the run")
-    parser.add_argument("--embodiment", default="libero_panda", help="contract of the robot (default libero_panda)")
-    parser.add_argument("--cameras", nargs="+", help="which to see (default: those of the first demonstration)")
+    parser.add_argument("--embodiment", help="contract of the robot (default: the recipe's, or libero_panda)")
+    parser.add_argument(
+        "--cameras", nargs="+", help="which to see (default: the base's, the recipe's, or the first demonstration's)"
+    )
     parser.add_argument("--recipe", type=Path, help="YAML file with other settings of the training")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, help="default: the recipe's, or 0")
 
 
 def run(args: argparse.Namespace) -> int:
     from world2act_core.recipes.offline import Logs, post_train, summary
-    from world2act_core.recipes.settings import LOGGED, read_recipe
+    from world2act_core.recipes.settings import read_logged_recipe
 
-    recipe = replace(read_recipe(args.recipe, LOGGED), embodiment=args.embodiment, seed=args.seed)
+    recipe, cameras = read_logged_recipe(args.recipe)
+    recipe = replace(recipe, embodiment=args.embodiment or recipe.embodiment)
+    recipe = replace(recipe, seed=recipe.seed if args.seed is None else args.seed)
     logs = Logs(tuple(args.demonstrations), tuple(args.logged), tuple(args.videos), args.base)
-    print(summary(post_train(logs, args.out, recipe, args.cameras), args.out))
+    print(summary(post_train(logs, args.out, recipe, args.cameras or cameras), args.out))
     return 0

@@ -37,7 +37,8 @@ _ALIGNMENT: list[ModuleType] = [adapters, motion, losses, sampling, alignment_tr
 _STAGE1: list[ModuleType] = [stages, *_ALIGNMENT, chunk_latents, chunks, training]
 _RESIDUAL_POLICY: list[ModuleType] = [residual_card, residual_files, residual_policy]
 _RESIDUAL: list[ModuleType] = [*_EYES, residual_network, residual_train, *_RESIDUAL_POLICY, losses, training]
-_STAGE2: list[ModuleType] = [stages, chunk_latents, matching, *_RESIDUAL, *SIMULATION]
+STAGE2_OF_LOGS: list[ModuleType] = [stages, chunk_latents, matching, *_RESIDUAL]
+_STAGE2: list[ModuleType] = [*STAGE2_OF_LOGS, *SIMULATION]
 remember_sources(*_BASE, *_WORLD_MODEL, *_STAGE1, *_STAGE2)
 
 OF_STAGE2 = ("stage2", "stage2_on_videos", "stage2_on_demonstrations", "imagination", "residual", "clips",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,23 +12,29 @@ from typing import Any
 
 import torch
 
-from world2act_core.embodiment import load_embodiment
+from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.episodes.chunks import ChunkTable, chunk_table
 from world2act_core.episodes.reader import BagReport
 from world2act_core.episodes.sources import find_sources, iterate_source
 from world2act_core.errors import World2ActError
 from world2act_core.policies.compact import open_compact_policy
-from world2act_core.recipes.learning import OF_STAGE2, Learning
+from world2act_core.recipes.learning import OF_STAGE2, STAGE2_OF_LOGS, Learning
 from world2act_core.recipes.settings import Recipe
 from world2act_core.recipes.stages import POLICY, Stages, stage_config
 from world2act_core.runs import Run, Stage
 from world2act_core.runs.stage import file_digest, write_json
 from world2act_core.types import Episode
-from world2act_core.world_model.videos import cameras_of, digest_of
+from world2act_core.world_model.videos import digest_of
 
 SOURCES, LEFT_OUT = "sources.json", "left_out.json"
 LEAST_LABELLED = 16
 """Episodes with actions: a tenth of them is kept for measuring, and must not be one alone (of 15 it would be)."""
+
+LEAST_SHOWN = 5
+"""Episodes that show the skill: a tenth of them is kept for measuring the world model (of 4 it would be none)."""
+
+Inputs = Mapping[str, Sequence[Path]]
+"""Paths by the option that names them."""
 
 READS_LITTLE = 0.5
 """Share of the actions' variance."""
@@ -46,7 +52,8 @@ class Logs:
         logged: the base at work, with the actions that were executed, successful or not. Where there are none yet, the
             base is made and nothing is post-trained.
         videos: without actions, or with actions that are not read.
-        base: file of a compact base policy; None clones one from the demonstrations.
+        base: file of a compact base policy, whose cameras, streams and image size all models then share; None clones
+            one from the demonstrations.
     """
 
     demonstrations: tuple[Path, ...]
@@ -61,12 +68,15 @@ class LoggedStages(Stages):
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.embodiment = recipe, load_embodiment(recipe.embodiment)
 
-    def note(self, stage: Stage, inputs: Sequence[Path]) -> None:
-        """Seal what the inputs are called; their contents are in the stage's configuration."""
-        stage.path(SOURCES).write_text(json.dumps([str(source.resolve()) for source in find_sources(inputs)]))
+    def note(self, stage: Stage, inputs: Inputs) -> None:
+        """Seal what the inputs are called; their contents are in the stage's configuration.
+
+        Raises:
+            World2ActError: no episode of an option can be used; why is listed in the stage's folder.
+        """
+        stage.path(SOURCES).write_text(json.dumps(_sources(_flat(inputs))))
         left_out: list[str] = []
-        episodes = (self._as_learned(episode, True) for episode in self._episodes(stage, left_out))
-        table = self._table(episodes)
+        table = self._table(self._as_learned(episode, True) for episode in self._of_each(inputs, stage, left_out))
         write_json(stage.path(LEFT_OUT), left_out)
         labelled = [
             name for number, name in enumerate(table.episode_ids) if table.labelled[table.episode == number].any()
@@ -77,29 +87,65 @@ class LoggedStages(Stages):
 
     def table(self, stages: list[Stage], *, with_actions: bool = True) -> ChunkTable:
         return self._table(
-            self._as_learned(episode, with_actions) for stage in stages for episode in self._episodes(stage, [])
+            self._as_learned(episode, with_actions) for stage in stages for episode in self._episodes(stage)
         )
 
     def _table(self, episodes: Iterator[Episode]) -> ChunkTable:
         config = self.recipe.base
         return chunk_table(episodes, self.embodiment, self.recipe.cameras, config.streams, config.image_size)
 
-    def _episodes(self, stage: Stage, left_out: list[str]) -> Iterator[Episode]:
-        """What a recording lost is left out, as everywhere; episodes shorter than a chunk too. Each with its reason."""
-        m, cameras = self.embodiment.chunk_length, self.recipe.cameras
-        for source in json.loads(stage.path(SOURCES).read_text()):
-            report = BagReport()
-            for episode in iterate_source(source, self.embodiment, cameras, frame_every=m, report=report):
-                if episode.images and any(True for _ in episode.chunk_starts(m)):
+    def _of_each(self, inputs: Inputs, stage: Stage, left_out: list[str]) -> Iterator[Episode]:
+        """The usable episodes of each option's sources; a source that two options name is read once."""
+        usable: dict[str, bool] = {}
+        for option, paths in inputs.items():
+            sources, told_before = _sources(paths), len(left_out)
+            for source in (source for source in sources if source not in usable):
+                usable[source] = False
+                for episode in _usable(source, self.embodiment, self.recipe.cameras, left_out):
+                    usable[source] = True
                     yield episode
-                else:
-                    left_out.append(f"{episode.episode_id}: no images, or shorter than a chunk of {m} steps")
-            left_out += [f"{refused.episode_id}: {refused.reason}" for refused in report.refused]
-            left_out += [str(report.damage)] if report.damage else []
+            if sources and not any(usable[source] for source in sources):
+                raise _nothing_of(option, paths, left_out[told_before:], stage.path(LEFT_OUT))
+
+    def _episodes(self, stage: Stage) -> Iterator[Episode]:
+        for source in json.loads(stage.path(SOURCES).read_text()):
+            yield from _usable(source, self.embodiment, self.recipe.cameras, [])
 
     def _as_learned(self, episode: Episode, with_actions: bool) -> Episode:
         seen = episode if with_actions else episode.without_actions()
         return replace(seen, skills=()) if self.recipe.clips == "tasks" else seen
+
+
+def _flat(inputs: Inputs) -> tuple[Path, ...]:
+    return tuple(path for paths in inputs.values() for path in paths)
+
+
+def _sources(paths: Sequence[Path]) -> list[str]:
+    return list(dict.fromkeys(str(source.resolve()) for source in find_sources(paths)))
+
+
+def _usable(
+    source: str, embodiment: Embodiment, cameras: Sequence[str] | None, left_out: list[str]
+) -> Iterator[Episode]:
+    """What a recording lost is left out, as everywhere; episodes shorter than a chunk too. Each with its reason."""
+    m, report = embodiment.chunk_length, BagReport()
+    for episode in iterate_source(source, embodiment, cameras, frame_every=m, report=report):
+        if episode.images and any(True for _ in episode.chunk_starts(m)):
+            yield episode
+        else:
+            left_out.append(f"{episode.episode_id} of {source}: no images, or shorter than a chunk of {m} steps")
+    left_out += [f"{refused.episode_id} of {source}: {refused.reason}" for refused in report.refused]
+    left_out += [str(report.damage)] if report.damage else []
+
+
+def _nothing_of(option: str, paths: Sequence[Path], left_out: list[str], file: Path) -> World2ActError:
+    """Of an option none of whose episodes can be used; the reasons are listed in a file first."""
+    write_json(file, left_out)
+    if not left_out:
+        return World2ActError(f"no episode of {option} can be used: there is none in {', '.join(map(str, paths))}")
+    return World2ActError(
+        f"no episode of {option} can be used: {len(left_out)} left out, the first is {left_out[0]}; all in {file}"
+    )
 
 
 class OfflineLearning(Learning):
@@ -113,34 +159,28 @@ class OfflineLearning(Learning):
         kept = {key: value for key, value in config.items() if key not in OF_A_SIMULATOR}
         return self.run.stage(name, work, config=kept, **how)
 
-    def _noted(self, name: str, inputs: Sequence[Path]) -> Stage:
-        config = {**stage_config(self.recipe, "clips"), "inputs_sha256": digest_of(inputs)}
+    def _noted(self, name: str, inputs: Inputs) -> Stage:
+        config = {**stage_config(self.recipe, "clips"), "inputs_sha256": digest_of(_flat(inputs))}
         return self._stage(name, lambda stage: self.logged_work.note(stage, inputs), config=config)
 
     @cached_property
     def demonstrations(self) -> Stage:
-        return self._noted("demonstrations", self.logs.demonstrations)
+        return self._noted("demonstrations", {"--demonstrations": self.logs.demonstrations})
 
     @cached_property
     def free_pairs(self) -> Stage:
-        return self._noted("logged", self.logs.logged)
+        return self._noted("logged", {"--logged": self.logs.logged})
 
     @cached_property
     def videos(self) -> Stage:
         """All that shows the skill being carried out."""
-        return self._noted("videos", (*self.logs.videos, *self.logs.demonstrations))
+        return self._noted("videos", {"--videos": self.logs.videos, "--demonstrations": self.logs.demonstrations})
 
     @cached_property
     def base(self) -> Stage:
         given = self.logs.base
         if given is None:
             return super().base
-        policy = open_compact_policy(str(given), self.work.embodiment)
-        if policy.config.cameras != self.recipe.cameras:
-            raise World2ActError(
-                f"{given} sees the cameras {', '.join(policy.config.cameras)}, but post-training was to see "
-                f"{', '.join(self.recipe.cameras)}: pass --cameras {' '.join(policy.config.cameras)}"
-            )
         config = {"base_sha256": file_digest(given)}
         return self.run.stage("base", lambda stage: _copy(given, stage.path(POLICY)), config=config)
 
@@ -152,6 +192,7 @@ class OfflineLearning(Learning):
             lambda stage: self.logged_work.stage2_of_logs(stage, *read),
             config=stage_config(self.recipe, *OF_STAGE2),
             inputs=read,
+            code=STAGE2_OF_LOGS,
         )
 
 
@@ -166,15 +207,10 @@ def post_train(
     the demonstrations and the base alone where nothing of the base at work was logged yet.
 
     Raises:
-        World2ActError: nothing usable in the logs, unknown cameras, too few episodes with actions, or another base.
+        World2ActError: nothing usable in the logs, unknown cameras, too few episodes in all or with actions, or another
+            base.
     """
-    robot = load_embodiment(recipe.embodiment)
-    seen_by = tuple(cameras) if cameras else cameras_of(logs.demonstrations, robot)
-    unknown = [name for name in seen_by if name not in robot.cameras]
-    if unknown:
-        known = ", ".join(robot.cameras)
-        raise World2ActError(f"{robot.name} has no camera {', '.join(unknown)}: it has {known}")
-    recipe = replace(recipe, cameras=seen_by, base=replace(recipe.base, cameras=seen_by))
+    recipe = _as_seen(logs, recipe, cameras, folder)
     torch.set_num_threads(recipe.torch_threads)
     with Run(folder, announce) as run:
         learning = OfflineLearning(recipe, run, logs)
@@ -184,6 +220,35 @@ def post_train(
         made = [learning.demonstrations, learning.free_pairs, learning.videos, learning.base, learning.world_model,
                 learning.stage1, learning.stage2]  # fmt: skip
     return {stage.name: stage for stage in made}
+
+
+def _as_seen(logs: Logs, recipe: Recipe, cameras: Sequence[str] | None, folder: Path) -> Recipe:
+    """The recipe with what all models are to see: what a given base does, or the cameras that are asked for, or those
+    of the first demonstration."""
+    robot = load_embodiment(recipe.embodiment)
+    base = recipe.base if logs.base is None else open_compact_policy(str(logs.base), robot).config
+    asked = tuple(cameras or ())
+    if logs.base is not None and asked not in ((), base.cameras):
+        raise World2ActError(
+            f"{logs.base} sees the cameras {', '.join(base.cameras)}, but post-training was to see {', '.join(asked)}: "
+            f"do not ask for cameras, or name a base that sees these"
+        )
+    seen_by = base.cameras if logs.base is not None else asked or _first_seen(logs, robot, folder)
+    unknown = [name for name in seen_by if name not in robot.cameras]
+    if unknown:
+        known = ", ".join(robot.cameras)
+        raise World2ActError(f"{robot.name} has no camera {', '.join(unknown)}: it has {known}")
+    return replace(recipe, cameras=seen_by, base=replace(base, cameras=seen_by))
+
+
+def _first_seen(logs: Logs, robot: Embodiment, folder: Path) -> tuple[str, ...]:
+    """The cameras of the first usable demonstration, in the order of the contract."""
+    left_out: list[str] = []
+    for source in _sources(logs.demonstrations):
+        for episode in _usable(source, robot, None, left_out):
+            return tuple(name for name in robot.cameras if name in episode.images)
+    folder.mkdir(parents=True, exist_ok=True)
+    raise _nothing_of("--demonstrations", logs.demonstrations, left_out, folder / LEFT_OUT)
 
 
 def _check(learning: OfflineLearning) -> None:
@@ -201,6 +266,13 @@ def _check(learning: OfflineLearning) -> None:
             f"{demonstrations} demonstrations and {logged} logged episodes have actions: post-training needs at least "
             f"{LEAST_LABELLED} together, a tenth of which it keeps for measuring; log more of the base at work"
             + _left_out([learning.demonstrations, learning.free_pairs], "; ")
+        )
+    shown = learning.videos.metrics["episodes"]
+    if shown < LEAST_SHOWN:
+        raise World2ActError(
+            f"{shown} episodes show the skill (--demonstrations and --videos): the world model needs at least "
+            f"{LEAST_SHOWN}, a tenth of which it keeps for measuring; record more of either"
+            + _left_out([learning.videos], "; ")
         )
 
 

@@ -133,6 +133,23 @@ class Recipe:
         ):
             if count < least:
                 raise World2ActError(f"{name} = {count} leaves nothing to measure on: make it at least {least}")
+        self._check_counts()
+
+    def _check_counts(self) -> None:
+        for name, count in (
+            ("workers", self.workers),
+            ("torch_threads", self.torch_threads),
+            ("base.steps", self.base.steps),
+            ("stage2.steps", self.stage2.steps),
+        ):
+            if count < 1:
+                raise World2ActError(f"{name} = {count}, expected at least 1")
+        most = self.post_training.count  # every round has rollouts of its own
+        if not 1 <= self.rounds <= most:
+            raise World2ActError(f"rounds = {self.rounds}, expected 1 to {most}, which is post_training.count")
+        for name in ("video_noise", "pair_noise"):
+            if not getattr(self, name):
+                raise World2ActError(f"{name} = [], expected at least one noise (0 is none)")
 
     def starts(self, split: Split) -> list[Start]:
         indices = range(split.first, split.last + 1)
@@ -147,6 +164,35 @@ LOGGED = Recipe(
     stage2=Stage2Config(steps=1700, batch=64, learning_rate=1e-3),
 )
 """For a robot's own logs: its base may be a good one, so it is added to, and left alone in what it does not use."""
+
+
+_NOT_SIMULATED = "it sets up a simulator, and none is used"
+_AS_LOGGED = "episodes are taken as they were logged"
+NOT_OF_LOGS = {
+    **dict.fromkeys(("suite", "task"), "the task is the one that the episodes show"),
+    **dict.fromkeys(("jitter_cm", "workers", "evaluation", "deployment_episodes"), _NOT_SIMULATED),
+    **dict.fromkeys(TRAINING_SPLITS, _NOT_SIMULATED),
+    **dict.fromkeys(("video_noise", "release_chunks", "pair_noise", "pair_steps", "rollout_steps"), _AS_LOGGED),
+    "rounds": "Stage 2 has one, because there are no rollouts",
+    **dict.fromkeys(("cloning", "inverse_dynamics"), "it is of the study's baselines"),
+}
+"""Fields of ``Recipe`` that nothing goes by on logged episodes, and why."""
+
+
+def read_logged_recipe(path: Path | None) -> tuple[Recipe, tuple[str, ...] | None]:
+    """``LOGGED``, with the values of a YAML file put over it, and the cameras if the file names any.
+
+    Raises:
+        World2ActError: no such file, or it names something that a recipe does not have or that logs do not use.
+    """
+    if path is None:
+        return LOGGED, None
+    raw = read_yaml(path, "recipe")
+    for key, why in NOT_OF_LOGS.items():
+        if isinstance(raw, dict) and key in raw:
+            raise World2ActError(f"{path.name}: {key} means nothing on logs: {why}; leave it out")
+    recipe = override(LOGGED, raw, path.name)
+    return recipe, recipe.cameras if "cameras" in raw else None
 
 
 def read_recipe(path: Path | None, over: Recipe | None = None) -> Recipe:

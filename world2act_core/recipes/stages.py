@@ -103,8 +103,7 @@ class Stages:
         """Stage 1: video and action adapters, on the demonstrations and the free pairs; an adapter of what is imagined
         behind the frames of the videos where the recipe asks for one."""
         model = load_world_model(world_model.path(WORLD_MODEL))
-        table = self.table([demonstrations, free_pairs])
-        train, held_out = split_episodes(table, 0.9)
+        train, held_out = split_episodes(labelled(self.table([demonstrations, free_pairs])), 0.9)
         demonstrated = train.episode < len(self.table([demonstrations]).episode_ids)
         unseen = real_latents(model, held_out)
         alignment, history = train_alignment(
@@ -202,7 +201,7 @@ class Stages:
 
     def used(self, demonstrations: ChunkTable) -> Array:
         """``(A,)`` bool: whether the demonstrations use an action dimension enough for an adapter to read it."""
-        spread: Array = demonstrations.actions.std((0, 1)) > self.recipe.used_spread
+        spread: Array = labelled(demonstrations).actions.std((0, 1)) > self.recipe.used_spread
         return spread
 
     def _calibrate(self, alignment: Alignment, model: CompactWorldModel, videos: Stage, checkpoint: Path) -> None:
@@ -249,12 +248,18 @@ class Stages:
         )
 
 
+def labelled(table: ChunkTable) -> ChunkTable:
+    """The chunks with actions; somebody's own logs may lack them here and there."""
+    return table.select(np.flatnonzero(table.labelled))
+
+
 def split_episodes(table: ChunkTable, share: float) -> tuple[ChunkTable, ChunkTable]:
-    """The first ``share`` of the episodes and the rest; they have no frame in common."""
-    cut = max(1, round(share * len(table.episode_ids)))
+    """The first ``share`` of the episodes that have chunks in the table and the rest; they have no frame in common."""
+    present = np.unique(table.episode)
+    first = present[: max(1, round(share * len(present)))]
     return (
-        table.select(np.flatnonzero(table.episode < cut)),
-        table.select(np.flatnonzero(table.episode >= cut)),
+        table.select(np.flatnonzero(np.isin(table.episode, first))),
+        table.select(np.flatnonzero(~np.isin(table.episode, first))),
     )
 
 
@@ -315,7 +320,7 @@ class Trainer:
             data = data.with_(self._shown)
         if self._demonstrated is None:
             return data
-        return data.with_(self._demonstrated.for_a_share_of(self.recipe.stage2_on_demonstrations, data))
+        return data.with_a_share_of(self.recipe.stage2_on_demonstrations, self._demonstrated)
 
     def _imagined(self, table: ChunkTable) -> PostTrainingSet:
         return self.chunks_of(table, targets(self.model, table, self.recipe.imagination), imagined=True)
@@ -331,7 +336,7 @@ class Trainer:
         """Their actions are known, so what is asked for is not read from latents."""
         if not self.recipe.stage2_on_demonstrations:
             return None
-        table = table.select(np.flatnonzero(table.labelled))  # somebody's own may lack actions here and there
+        table = labelled(table)
         data = self.chunks_of(table, real_latents(self.model, table), imagined=False)
         return replace(data, wanted=torch.from_numpy(table.actions) * self.used)
 

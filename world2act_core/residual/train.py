@@ -22,7 +22,7 @@ class Stage2Config:
     """Training of the residual. The contrast is the paper's; what else the loss holds is ours.
 
     Raises:
-        World2ActError: the contrast is over something unknown.
+        World2ActError: the contrast is over something unknown, or a batch would be empty.
     """
 
     steps: int = 400
@@ -39,6 +39,14 @@ class Stage2Config:
     def __post_init__(self) -> None:
         if self.over not in ("chunks", "sequences"):
             raise World2ActError(f"the contrast is over {self.over!r}, expected 'chunks' or 'sequences'")
+        for name in ("batch", "length"):
+            if (value := getattr(self, name)) < 1:
+                raise World2ActError(f"stage2: {name} = {value}, expected at least 1")
+        if self.over == "sequences" and self.batch < self.length:
+            raise World2ActError(
+                f"stage2: batch = {self.batch} chunks hold no sequence of length = {self.length}: make it at least "
+                f"{self.length}, or the sequences shorter"
+            )
 
 
 @dataclass(frozen=True)
@@ -79,10 +87,16 @@ class PostTrainingSet:
         """``times``, ones where nothing is said."""
         return torch.ones_like(self.episode) if self.times is None else self.times
 
-    def for_a_share_of(self, share: float, other: PostTrainingSet) -> PostTrainingSet:
-        """Drawn so often that, beside another set, about ``share`` of the draws fall on this one, and once at least."""
-        times = max(1, round(share / (1 - share) * int(other.drawn.sum()) / len(self)))
-        return replace(self, times=torch.full_like(self.episode, times))
+    def with_a_share_of(self, share: float, other: PostTrainingSet) -> PostTrainingSet:
+        """Both, and about ``share`` of the draws fall on the other: the one that is too small for it is repeated, in
+        whole numbers."""
+        asked = share / (1 - share) * int(self.drawn.sum()) / int(other.drawn.sum())  # draws of each one of the other
+        if asked >= 1:
+            return self.with_(other._repeated(round(asked)))
+        return self._repeated(round(1 / asked)).with_(other)
+
+    def _repeated(self, times: int) -> PostTrainingSet:
+        return replace(self, times=times * self.drawn)
 
 
 _TENSORS = ("frames", "proprio", "base", "target")

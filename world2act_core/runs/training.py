@@ -19,6 +19,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from world2act_core.errors import RunError
+
 Losses = dict[str, torch.Tensor]
 
 CHECKPOINT_EVERY = 100
@@ -94,6 +96,9 @@ def fit(
 
     Returns:
         The history: an entry every ``log_every`` steps.
+
+    Raises:
+        RunError: the loss or its gradient is not finite; weights and checkpoint are as before that step.
     """
     _keep_freed_memory()
     state.load()
@@ -110,7 +115,8 @@ def fit(
         terms = losses(rng)
         state.optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
-        nn.utils.clip_grad_norm_(state.module.parameters(), clip, foreach=True)
+        norm = nn.utils.clip_grad_norm_(state.module.parameters(), clip, foreach=True)
+        _check_finite(terms["loss"], norm, label, state.step)
         state.optimizer.step()
         if state.step % log_every == 0:
             values = {name: float(value.detach()) for name, value in terms.items()}
@@ -126,6 +132,16 @@ def fit(
     state.save()
     state.module.eval()
     return state.history
+
+
+def _check_finite(loss: torch.Tensor, norm: torch.Tensor, label: str, step: int) -> None:
+    """Refuse to step where it would spoil the weights: what is sealed after that acts on nonsense."""
+    for value, name in ((loss, "loss"), (norm, "gradient of the loss")):
+        if not math.isfinite(found := float(value.detach())):
+            raise RunError(
+                f"{label}: the {name} is {found} at step {step}: lower the learning rate of this stage, and look for "
+                "values that are not finite in what it learns from"
+            )
 
 
 def _seed_torch(seed: int) -> None:
