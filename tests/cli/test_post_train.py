@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import shutil
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from world2act_core.recipes import offline
 from world2act_core.recipes.settings import Recipe
 from world2act_core.residual import train as residual_train
 from world2act_core.runs import Stage
+from world2act_core.runs import stage as runs_stage
 from world2act_core.simulators import libero
 from world2act_core.types import Episode, Observation
 from world2act_core.world_model.compact import load_world_model
@@ -186,11 +186,18 @@ def test_a_given_base_is_shown_what_it_was_trained_to_see(
     assert "sees the cameras agentview, but post-training was to see wrist" in capsys.readouterr().err
 
 
+def test_a_base_that_is_a_folder_is_told_which_file_to_name(
+    trained: Path, logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(logs, tmp_path / "run", "--base", str(trained))) == USAGE_ERROR
+    assert f"--base {trained} is not a file: name that of the policy, as RUN/base/policy.pt" in capsys.readouterr().err
+
+
 def test_stage_2_is_trained_again_when_its_code_changes_but_not_when_a_simulators_does(
     trained: Path, logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, source, changed = shutil.copytree(trained, tmp_path / "run"), inspect.getsource, [libero]
-    monkeypatch.setattr(inspect, "getsource", lambda module: source(module) + "# and more\n" * (module in changed))
+    run, source, changed = shutil.copytree(trained, tmp_path / "run"), runs_stage.source_of, [libero]
+    monkeypatch.setattr(runs_stage, "source_of", lambda module: source(module) + "# and more\n" * (module in changed))
     assert main(command(logs, run)) == 0
     assert "stage2: done before" in capsys.readouterr().out
     changed.append(residual_train)

@@ -226,6 +226,8 @@ def _as_seen(logs: Logs, recipe: Recipe, cameras: Sequence[str] | None, folder: 
     """The recipe with what all models are to see: what a given base does, or the cameras that are asked for, or those
     of the first demonstration."""
     robot = load_embodiment(recipe.embodiment)
+    if logs.base is not None and not logs.base.is_file():
+        raise World2ActError(f"--base {logs.base} is not a file: name that of the policy, as RUN/base/{POLICY}")
     base = recipe.base if logs.base is None else open_compact_policy(str(logs.base), robot).config
     asked = tuple(cameras or ())
     if logs.base is not None and asked not in ((), base.cameras):
