@@ -40,7 +40,7 @@ def test_what_nothing_on_logs_goes_by_is_refused_with_key_and_reason(tmp_path):
             read_logged_recipe(path)
 
 
-def test_every_other_setting_is_in_what_a_stage_on_logs_goes_by(tmp_path):
+def test_every_other_setting_is_in_what_a_stage_on_logs_goes_by(tmp_path, monkeypatch):
     """Those of the command itself apart."""
     logs = Logs((tmp_path,), (tmp_path,))
     with Run(tmp_path / "run", announce=lambda line: None) as run:
@@ -50,7 +50,7 @@ def test_every_other_setting_is_in_what_a_stage_on_logs_goes_by(tmp_path):
             asked.update(config)
             return Stage(name, tmp_path, "", {}, {})
 
-        run.stage = noted
+        monkeypatch.setattr(run, "stage", noted)
         (tmp_path / "bag.mcap").touch()
         learning = OfflineLearning(LOGGED, run, logs)
         assert learning.stage2.name == "stage2"
