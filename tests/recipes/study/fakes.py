@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -90,6 +91,8 @@ def trials_in_workers(pool: WorkerPool, attempts: Iterable[Attempt], label: str)
 
 
 if __name__ == "__main__":
+    # A shell's background job, as which tests may run, ignores Ctrl-C and hands that down.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Spawned processes unpickle what is named after a module, so the names must be those of an importable one.
     from tests.recipes.study import fakes
 
