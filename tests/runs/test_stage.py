@@ -164,3 +164,10 @@ def test_seconds_are_those_of_all_resumes(run):
     with pytest.raises(RuntimeError):
         run.stage("a", fails)
     assert run.stage("a", resumes).seconds >= seen[0] >= 0.05
+
+
+def test_a_file_in_the_way_of_a_run_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(RunError, match="cannot be a folder, there is a file in its way"):
+            Run(folder)

@@ -34,10 +34,14 @@ def run(args: argparse.Namespace) -> int:
 
 def as_text(summary: BagSummary) -> str:
     """A bag's topics and episodes, one a line, and its damage if it has any."""
+    from world2act_core.episodes.messages import HOW_EPISODES_ARE_MARKED
+
     lines = [f"{summary.path}  {summary.bytes / 1e6:.1f} MB, {len(summary.episodes)} episodes"]
     width = max((len(topic) for topic in summary.topics), default=0)
     for topic, (type_name, count) in sorted(summary.topics.items()):
         lines.append(f"  {topic:{width}}  {count:7}  {type_name}")
+    if not summary.episodes:
+        lines.append(f"no episode: {HOW_EPISODES_ARE_MARKED}")
     for episode in summary.episodes:
         start = f" from {episode.start_id}" if episode.start_id else ""
         outcome = f"{episode.outcome} ({episode.reason})" if episode.reason else episode.outcome

@@ -24,6 +24,10 @@ SKILL_PROMPT = "world2act_interfaces/msg/SkillPrompt"
 
 # Topics that are the same for every robot; those of cameras, state and actions come from the embodiment contract.
 EPISODE_EVENT_TOPIC = "episode_event"
+HOW_EPISODES_ARE_MARKED = (
+    f"in a bag only what {EPISODE_EVENT_TOPIC} marks with START and END is one, as world2act up record writes it"
+)
+"""For who looks for episodes in a bag that holds none."""
 SKILL_PROMPT_TOPIC = "skill_prompt"
 ACTION_CHUNK_TOPIC = "action_chunk"
 

@@ -51,7 +51,10 @@ def read_gate(run_folder: Path) -> Gate:
     try:
         raw = json.loads(path.read_text())
     except FileNotFoundError:
-        raise RunError(f"{run_folder} has no {GATE}, so nothing shows what its policy is worth: {again}") from None
+        raise RunError(
+            f"{run_folder} has no {GATE}, so nothing shows what its policy is worth: {again}; a run made from logs "
+            f"cannot have one, see docs/robot-cell.md, step 5"
+        ) from None
     except ValueError as error:
         raise RunError(f"{path} is not JSON ({error}): {again} again") from None
     found = raw.get("schema") if isinstance(raw, dict) else None

@@ -14,6 +14,7 @@ import torch
 
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.episodes.chunks import ChunkTable, chunk_table
+from world2act_core.episodes.messages import HOW_EPISODES_ARE_MARKED
 from world2act_core.episodes.reader import BagReport
 from world2act_core.episodes.sources import find_sources, iterate_source
 from world2act_core.errors import World2ActError
@@ -142,7 +143,10 @@ def _nothing_of(option: str, paths: Sequence[Path], left_out: list[str], file: P
     """Of an option none of whose episodes can be used; the reasons are listed in a file first."""
     write_json(file, left_out)
     if not left_out:
-        return World2ActError(f"no episode of {option} can be used: there is none in {', '.join(map(str, paths))}")
+        where = ", ".join(map(str, paths))
+        return World2ActError(
+            f"no episode of {option} can be used: there is none in {where}; {HOW_EPISODES_ARE_MARKED}"
+        )
     return World2ActError(
         f"no episode of {option} can be used: {len(left_out)} left out, the first is {left_out[0]}; all in {file}"
     )

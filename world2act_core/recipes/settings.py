@@ -136,10 +136,14 @@ class Recipe:
         self._check_counts()
 
     def _check_counts(self) -> None:
+        if self.seed < 0:
+            raise World2ActError(f"seed = {self.seed}, expected 0 or more")
         for name, count in (
             ("workers", self.workers),
             ("torch_threads", self.torch_threads),
             ("base.steps", self.base.steps),
+            ("base.batch", self.base.batch),
+            ("base.image_size", self.base.image_size),
             ("stage2.steps", self.stage2.steps),
         ):
             if count < 1:

@@ -136,7 +136,10 @@ class Run:
         self.announce = announce
         self._fixed = fixed
         self.stages: dict[str, Stage] = {}
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise RunError(f"{folder} cannot be a folder, there is a file in its way: name another") from None
         self._lock = (folder / ".lock").open("w")  # held as long as the run is open
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

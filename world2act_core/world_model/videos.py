@@ -12,6 +12,7 @@ import numpy as np
 
 from world2act_core.embodiment import Embodiment
 from world2act_core.episodes.chunks import ChunkTable, chunk_table
+from world2act_core.episodes.messages import HOW_EPISODES_ARE_MARKED
 from world2act_core.episodes.reader import BagReport
 from world2act_core.episodes.sources import find_sources, iterate_source
 from world2act_core.errors import World2ActError
@@ -132,5 +133,6 @@ def _no_videos(inputs: Sequence[Path], embodiment: Embodiment, cameras: Sequence
     seen = f" from {', '.join(cameras)}" if cameras else ""
     return World2ActError(
         f"no episode below {', '.join(map(str, inputs))} has frames{seen} at every {embodiment.chunk_length}th step of "
-        f"{embodiment.name}: record bags with cameras, or name the embodiment they were made with"
+        f"{embodiment.name}: record bags with cameras, or name the embodiment they were made with "
+        f"({HOW_EPISODES_ARE_MARKED})"
     )
