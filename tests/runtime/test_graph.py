@@ -125,6 +125,7 @@ def test_an_address_starts_the_maker_s_driver(values: dict[str, str], include: I
         ({"driver_arguments": "headless_mode:=true"}, "driver_arguments means nothing without robot_ip"),
         ({"robot_ip": "10.0.0.2", "driver_arguments": "true"}, "driver_arguments:=true is not NAME:=VALUE"),
         ({"robot": "ur", "episodes": "3"}, "episodes needs robot:=emulator"),
+        ({"robot": "emulator", "episodes": "3"}, "episodes need an instruction"),
         ({"robot": "emulator", "episodes": "-3"}, "episodes:=-3 must be a number of episodes"),
         ({"robot": "emulator", "starts": "libero_goal/8/i0"}, "starts means nothing but with robot:=sim"),
         ({"skill_limit_s": "5"}, "skill_limit_s means nothing without skills:=split"),
@@ -176,7 +177,7 @@ def test_every_argument_changes_the_graph(graph: str, argument: str, tmp_path: P
     if argument == "driver_arguments":
         base, before = ({**given, "robot": "ur", "robot_ip": "10.0.0.2"} for given in (base, before))
     if argument in ("scripted", "episodes"):
-        base, before = {**base, "robot": "emulator"}, {**before, "robot": "emulator"}
+        base, before = ({**given, "robot": "emulator", "task": "pick it up"} for given in (base, before))
     if argument == "skill_limit_s":
         base, before = {**base, "skills": "split"}, {**before, "skills": "split"}
     if argument == "results" and graph != "replay":
@@ -255,6 +256,7 @@ def test_teleoperation_is_logged_without_a_policy() -> None:
         ({"robot": "sim"}, "graph sim_arm records"),
         ({"scripted": "3"}, "scripted needs robot:=emulator"),
         ({"scripted": "x"}, "must be a number"),
+        ({"scripted": "3", "robot": "emulator"}, "scripted episodes need an instruction"),
     ],
 )
 def test_a_recording_that_means_nothing_is_refused(values: dict[str, str], says: str) -> None:

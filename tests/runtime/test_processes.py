@@ -19,6 +19,7 @@ from world2act_core.runtime.processes import GraphProcesses, command_line, run_g
 
 SLEEPER = "import time\nprint('here', flush=True)\ntime.sleep(60)"
 STUBBORN = f"import signal\n[signal.signal(s, signal.SIG_IGN) for s in (2, 15)]\n{SLEEPER}"
+SLOW = f"import signal\nsignal.signal(2, signal.SIG_IGN)\n{SLEEPER}"
 FAILING = "import sys, time\ntime.sleep(0.3)\nprint('disk full')\nsys.exit(3)"
 FINISHING = "import time\ntime.sleep(0.3)"
 
@@ -28,7 +29,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A ROS prefix with one package whose executables are small scripts; no ROS is needed."""
     folder = tmp_path / "lib" / "fake"
     folder.mkdir(parents=True)
-    scripts = {"sleeper": SLEEPER, "stubborn": STUBBORN, "failing": FAILING, "finishing": FINISHING}
+    scripts = {"sleeper": SLEEPER, "stubborn": STUBBORN, "slow": SLOW, "failing": FAILING, "finishing": FINISHING}
     for name, body in scripts.items():
         path = folder / name
         path.write_text(f"#!{sys.executable} -S\n{body}\n")
@@ -82,6 +83,14 @@ def test_a_node_that_is_not_essential_may_die_but_is_remembered(package: Path) -
 def test_an_essential_node_that_finishes_well_ends_all_well(package: Path) -> None:
     """A sleeper ended by SIGINT dies of KeyboardInterrupt; a graph that ended as planned reports what is wrong."""
     assert run_graph(Graph("g", (node("finishing", essential=True),)), io.StringIO()) == 0
+
+
+def test_a_node_that_has_to_be_asked_twice_does_not_spoil_a_graph_that_ended_as_planned(package: Path) -> None:
+    output = io.StringIO()
+    with GraphProcesses(Graph("g", (node("slow"), node("finishing", essential=True))), output) as running:
+        wait_until(lambda: "here" in output.getvalue())
+        assert running.wait() == 0
+    assert "slow was ended by SIGTERM" in output.getvalue()
 
 
 def test_a_node_that_ignores_polite_signals_is_killed(package: Path) -> None:

@@ -156,7 +156,8 @@ class GraphProcesses:
         """Until an essential node ends, none is left, or the user interrupts; then end all.
 
         Returns:
-            0 if every node ended well; else the exit code of the first that did not.
+            0 if every node ended well; else the exit code of the first that did not. Who had to be asked a second time
+            to end, by SIGTERM, was slow, as anything is on a busy machine, and did end; who had to be killed did not.
         """
         reported: set[int] = set()
         culprit: Running | None = None
@@ -177,7 +178,8 @@ class GraphProcesses:
         for running in self.running:
             if running not in died and running.process.returncode:
                 self._say("world2act", running.describe_end())
-        return self._exit_code([*([culprit] if culprit else []), *died, *self.running])
+        ended = [running for running in self.running if running.process.returncode != -signal.SIGTERM]
+        return self._exit_code([*([culprit] if culprit else []), *died, *ended])
 
     def _exit_code(self, in_order: Sequence[Running]) -> int:
         for running in in_order:

@@ -183,6 +183,8 @@ def _tasks(values: Mapping[str, str], emulated: bool) -> list[NodeSpec]:
         raise World2ActError(
             "episodes needs robot:=emulator: before a real arm moves, somebody looks and calls ~/start"
         )
+    if not values["task"]:
+        raise World2ActError("episodes need an instruction: task:='pick up the cube'")
     parameters: dict[str, Value] = {"starts": [""] * episodes, "task": values["task"], "pause_s": BACK_S}
     return [NodeSpec("run_task", "run_task", parameters=parameters, essential=True, lifecycle=False)]
 

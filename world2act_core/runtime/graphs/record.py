@@ -63,6 +63,8 @@ def _operator(values: dict[str, str], contract: str, emulated: bool) -> list[Nod
         return []
     if not emulated:
         raise World2ActError("scripted needs robot:=emulator: nobody but you teleoperates a real arm")
+    if not values["task"]:
+        raise World2ActError("scripted episodes need an instruction: task:='pick up the cube'")
     parameters: dict[str, Value] = {"robot": contract, "episodes": episodes}
     return [NodeSpec("scripted_operator", "scripted_operator", parameters=parameters, essential=True, lifecycle=False)]
 
