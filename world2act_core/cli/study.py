@@ -1,9 +1,9 @@
 """Run the study that a plan describes: every method on the same starts, over tasks and training seeds.
 
 The plan (YAML) fixes tasks, seeds, starts, methods and the analysis; its SHA-256 stands in every result. Each task with
-each seed is a cell. A killed study goes on where it was when the same command is given again: it loses the trials and
-the training steps that were under way. Cells run in processes of their own, or on machines that Ray connects and that
-share the folder. It ends with a table in which every verdict is computed from the plan's rules.
+each seed is a cell. A killed study goes on where it was when the same command is given again: it loses the trials that
+were under way and the training since the last checkpoint. Cells run in processes of their own, or on machines that Ray
+connects and that share the folder. It ends with a table in which every verdict is computed from the plan's rules.
 """
 
 from __future__ import annotations
