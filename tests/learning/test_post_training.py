@@ -44,12 +44,14 @@ def learned(tmp_path_factory):
     return table, latents, alignment, history
 
 
+BASE = CompactConfig(cameras=("agentview",), streams=STREAMS, image_size=SIZE, features=16)
+
+
 @pytest.fixture(scope="module")
 def base_file(tmp_path_factory):
-    config = CompactConfig(cameras=("agentview",), streams=STREAMS, image_size=SIZE, features=16)
     torch.manual_seed(3)
     path = tmp_path_factory.mktemp("base") / "policy.pt"
-    save_compact(path, new_network(config, EMBODIMENT), config, EMBODIMENT)
+    save_compact(path, new_network(BASE, EMBODIMENT), BASE, EMBODIMENT)
     return path
 
 
@@ -313,7 +315,9 @@ def test_base_and_residual_open_by_one_address(learned, base_file, tmp_path):
     _, _, alignment, _ = learned
     residual = new_residual(alignment).eval()
     shake(residual, 1.0)
-    save_residual(tmp_path / "residual.pt", residual, ResidualConfig(), alignment, base_file, EMBODIMENT)
+    save_residual(
+        tmp_path / "residual.pt", residual, ResidualConfig(), alignment, file_digest(base_file), BASE, EMBODIMENT
+    )
     opened = open_policy(f"post-trained:{base_file},{tmp_path / 'residual.pt'}", EMBODIMENT)
     expected = PostTrainedPolicy(load_compact(base_file, EMBODIMENT), residual, EMBODIMENT)
     assert np.array_equal(opened.act(observation(), "").actions, expected.act(observation(), "").actions)
@@ -328,7 +332,7 @@ def test_a_residual_survives_its_file_and_knows_its_base(learned, base_file, tmp
     config = ResidualConfig(**shape)
     residual = Residual(config, alignment, 5, USED, toy_codec()).eval()
     shake(residual, 1.0)
-    save_residual(tmp_path / "residual.pt", residual, config, alignment, base_file, EMBODIMENT)
+    save_residual(tmp_path / "residual.pt", residual, config, alignment, file_digest(base_file), BASE, EMBODIMENT)
     again, _ = load_residual(tmp_path / "residual.pt", file_digest(base_file), EMBODIMENT)
     given = torch.rand(2, 4, 7), torch.rand(2, 5), residual.see(frames(2))
     assert torch.equal(again(*given), residual(*given))

@@ -16,6 +16,7 @@ from world2act_core.policies.compact import CompactConfig, new_network, save_com
 from world2act_core.policies.run_folder import policy_files
 from world2act_core.residual.files import save_residual
 from world2act_core.residual.network import Residual, ResidualConfig
+from world2act_core.runs import file_digest
 from world2act_core.types import Observation
 
 CONFIG = CompactConfig(encoder="patches", cameras=("agentview",), streams=STREAMS, image_size=SIZE)
@@ -39,7 +40,8 @@ def test_the_files_of_a_runs_policies_are_enough_to_act_as_they_do(tmp_path):
         residual = Residual(RESIDUAL, alignment, 5, torch.ones(7, dtype=torch.bool), codec)
         for parameter in residual.head[-1].parameters():
             torch.nn.init.normal_(parameter)
-        save_residual(path, residual, RESIDUAL, alignment, policy_files(tmp_path / "run")["base"], EMBODIMENT)
+        base = file_digest(policy_files(tmp_path / "run")["base"])
+        save_residual(path, residual, RESIDUAL, alignment, base, CONFIG, EMBODIMENT)
 
     run = make_run(tmp_path / "run", save_base, save)
     bare = tmp_path / "bare"

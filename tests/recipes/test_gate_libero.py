@@ -23,6 +23,7 @@ from world2act_core.policies.compact import CompactConfig, new_network, save_com
 from world2act_core.policies.run_folder import policy_files
 from world2act_core.residual.files import save_residual
 from world2act_core.residual.network import Residual, ResidualConfig
+from world2act_core.runs import file_digest
 
 LIMIT_S = 500
 pytestmark = [pytest.mark.slow, pytest.mark.libero, pytest.mark.timeout(2 * LIMIT_S)]
@@ -39,7 +40,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def residual(path: Path) -> None:
         alignment = Alignment(AdapterConfig((4, 4, 4)))
         network = Residual(ResidualConfig(), alignment, proprio, torch.ones(7, dtype=torch.bool), PatchCodec(64, 2))
-        save_residual(path, network, ResidualConfig(), alignment, policy_files(folder)["base"], EMBODIMENT)
+        identity = file_digest(policy_files(folder)["base"])
+        save_residual(path, network, ResidualConfig(), alignment, identity, config, EMBODIMENT)
 
     def base(path: Path) -> None:
         save_compact(path, new_network(config, EMBODIMENT), config, EMBODIMENT)

@@ -15,7 +15,7 @@ from world2act_core.errors import World2ActError
 from world2act_core.recipes.offline import Logs, OfflineLearning
 from world2act_core.recipes.overrides import as_json
 from world2act_core.recipes.settings import LOGGED, NOT_OF_LOGS, Recipe, read_logged_recipe, read_recipe
-from world2act_core.recipes.stages import moved_dimensions
+from world2act_core.recipes.trainer import moved_dimensions
 from world2act_core.runs import Run, Stage
 
 ROOT = Path(__file__).resolve().parents[2]

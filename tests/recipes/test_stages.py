@@ -10,11 +10,11 @@ import torch
 
 from tests.learning.scenes import EMBODIMENT, SIZE, STREAMS, square_episode, square_table
 from world2act_core.alignment.adapters import AdapterConfig, Alignment
-from world2act_core.episodes.chunks import chunk_table
+from world2act_core.episodes.chunks import chunk_table, labelled, split_episodes
 from world2act_core.policies.compact import CompactConfig, CompactPolicy, new_network
 from world2act_core.recipes.offline import LoggedStages
 from world2act_core.recipes.settings import Recipe
-from world2act_core.recipes.stages import labelled, post_training_set, split_episodes
+from world2act_core.recipes.trainer import frozen_compact, post_training_set
 from world2act_core.world_model.chunk_latents import StoredLatents, imagined_latents
 from world2act_core.world_model.compact import CompactWorldModel, CompactWorldModelConfig
 from world2act_core.world_model.imagination import From, imagine_episode, write_clips
@@ -40,7 +40,7 @@ def parts():
 
 
 def made(table, policy, model, alignment):
-    return post_training_set(table, policy, imagined_latents(model, table), alignment)
+    return post_training_set(table, frozen_compact(policy, ""), imagined_latents(model, table), alignment)
 
 
 def test_it_pairs_what_the_base_does_in_range_with_what_is_imagined_from_the_same_frame(parts):
@@ -78,7 +78,7 @@ def test_what_is_imagined_can_be_read_from_a_store(parts, tmp_path):
     with LatentWriter(tmp_path, {}) as writer:
         write_clips(writer, [square_episode(index) for index in range(6)], clips_of, m)
     store = LatentStore(tmp_path)
-    data = post_training_set(table, policy, StoredLatents(store, table), alignment)
+    data = post_training_set(table, frozen_compact(policy, ""), StoredLatents(store, table), alignment)
     clip = store["square-1#0"].latents.transpose(0, 1)
     with torch.no_grad():
         target = alignment.video(clip[2:3], clip[3:4])[0]

@@ -13,6 +13,7 @@ from world2act_core.policies.compact import CompactConfig, new_network, save_com
 from world2act_core.policies.seen import SeenInputs
 from world2act_core.residual.files import save_residual
 from world2act_core.residual.network import Residual, ResidualConfig
+from world2act_core.runs import file_digest
 from world2act_core.types import Observation
 
 __all__ = ["BASE", "EMBODIMENT", "PATCHES", "SEEN", "make_residual", "observation"]
@@ -38,7 +39,7 @@ def make_residual(folder: Path, name: str, seed: int = 0, skill: str = "", confi
     for parameter in residual.head[-1].parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     path = folder / name
-    save_residual(path, residual, config, alignment, folder / BASE, EMBODIMENT, skill)
+    save_residual(path, residual, config, alignment, file_digest(folder / BASE), SEEN, EMBODIMENT, skill)
     return path
 
 

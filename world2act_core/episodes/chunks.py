@@ -155,6 +155,21 @@ def chunk_table(
     return ChunkTable(**arrays, prompts=tuple(prompts), episode_ids=tuple(episode_ids), start_ids=tuple(start_ids))
 
 
+def labelled(table: ChunkTable) -> ChunkTable:
+    """The chunks with actions; somebody's own logs may lack them here and there."""
+    return table.select(np.flatnonzero(table.labelled))
+
+
+def split_episodes(table: ChunkTable, share: float) -> tuple[ChunkTable, ChunkTable]:
+    """The first ``share`` of the episodes that have chunks in the table and the rest; they have no frame in common."""
+    present = np.unique(table.episode)
+    first = present[: max(1, round(share * len(present)))]
+    return (
+        table.select(np.flatnonzero(np.isin(table.episode, first))),
+        table.select(np.flatnonzero(~np.isin(table.episode, first))),
+    )
+
+
 def tiled_frames(episode: Episode, cameras: Sequence[str], size: int) -> Array:
     """The episode's frames as the world model sees them, ``(K, size, V size, 3)`` uint8."""
     views = [np.stack([model_image(image, size) for image in episode.images[camera]]) for camera in cameras]

@@ -21,7 +21,7 @@ from world2act_core.evaluation import (
 )
 from world2act_core.recipes.recording import Attempt, record, run_trials
 from world2act_core.recipes.settings import Recipe
-from world2act_core.recipes.stages import BAGS, POLICY, RESIDUAL
+from world2act_core.recipes.stage_files import BAGS, POLICY, RESIDUAL
 from world2act_core.runs import Stage
 from world2act_core.runs.stage import versions
 from world2act_core.simulators.starts import Start

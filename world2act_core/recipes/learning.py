@@ -13,7 +13,7 @@ from world2act_core.episodes import chunks
 from world2act_core.networks import blocks, codec, eyes
 from world2act_core.policies import compact as compact_policy
 from world2act_core.policies import seen
-from world2act_core.recipes import recording, stages
+from world2act_core.recipes import recording, stages, trainer
 from world2act_core.recipes.stages import Stages, stage_config
 from world2act_core.residual import card as residual_card
 from world2act_core.residual import files as residual_files
@@ -37,7 +37,7 @@ _ALIGNMENT: list[ModuleType] = [adapters, motion, losses, sampling, alignment_tr
 _STAGE1: list[ModuleType] = [stages, *_ALIGNMENT, chunk_latents, chunks, training]
 _RESIDUAL_POLICY: list[ModuleType] = [residual_card, residual_files, residual_policy]
 _RESIDUAL: list[ModuleType] = [*_EYES, residual_network, residual_train, *_RESIDUAL_POLICY, losses, training]
-STAGE2_OF_LOGS: list[ModuleType] = [stages, chunk_latents, matching, *_RESIDUAL]
+STAGE2_OF_LOGS: list[ModuleType] = [stages, trainer, chunk_latents, matching, *_RESIDUAL]
 _STAGE2: list[ModuleType] = [*STAGE2_OF_LOGS, *SIMULATION]
 remember_sources(*_BASE, *_WORLD_MODEL, *_STAGE1, *_STAGE2)
 

@@ -21,7 +21,8 @@ from world2act_core.errors import World2ActError
 from world2act_core.policies.compact import open_compact_policy
 from world2act_core.recipes.learning import OF_STAGE2, STAGE2_OF_LOGS, Learning
 from world2act_core.recipes.settings import Recipe
-from world2act_core.recipes.stages import POLICY, Stages, stage_config
+from world2act_core.recipes.stage_files import POLICY
+from world2act_core.recipes.stages import Stages, stage_config
 from world2act_core.runs import Run, Stage
 from world2act_core.runs.stage import file_digest, write_json
 from world2act_core.types import Episode

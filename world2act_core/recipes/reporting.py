@@ -19,7 +19,7 @@ from world2act_core.recipes.evaluation import BASE, POST, RESULTS, read_history
 from world2act_core.recipes.overrides import as_json
 from world2act_core.recipes.recording import read_collection
 from world2act_core.recipes.settings import Recipe
-from world2act_core.recipes.stages import BAGS, WORLD_MODEL
+from world2act_core.recipes.stage_files import BAGS, WORLD_MODEL
 from world2act_core.runs import Stage
 from world2act_core.types import Array, Episode
 from world2act_core.world_model.compact import load_world_model

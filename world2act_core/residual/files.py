@@ -15,8 +15,7 @@ from world2act_core.alignment.adapters import AdapterConfig, Alignment
 from world2act_core.embodiment import Embodiment
 from world2act_core.errors import RunError
 from world2act_core.networks.codec import PatchCodec
-from world2act_core.policies.compact import config_from
-from world2act_core.policies.seen import SeenInputs
+from world2act_core.policies.seen import Inputs, SeenInputs
 from world2act_core.residual.bases import open_base
 from world2act_core.residual.card import ResidualCard, normalisation_of
 from world2act_core.residual.network import Residual, ResidualConfig
@@ -32,20 +31,19 @@ def save_residual(
     residual: Residual,
     config: ResidualConfig,
     alignment: Alignment,
-    base: Path,
+    base: str,
+    inputs: Inputs,
     embodiment: Embodiment,
     skill: str = "",
 ) -> None:
-    """Store a residual with the identity of the compact base it was trained on, and what its numbers mean."""
-    seen = config_from(torch.load(base, weights_only=True)["config"])
-    inputs = SeenInputs(seen.cameras, seen.streams, seen.image_size)
+    """Store a residual with the identity of the base it was trained on, what it sees, and what its numbers mean."""
     card = ResidualCard(
-        base=file_digest(base),
+        base=base,
         embodiment=embodiment.name,
         chunk_length=alignment.config.chunk_length,
         actions=alignment.config.actions,
         latent_size=alignment.config.size,
-        inputs=inputs,
+        inputs=SeenInputs(inputs.cameras, inputs.streams, inputs.image_size),
         normalisation=normalisation_of(embodiment, inputs.streams),
         skill=skill,
     )

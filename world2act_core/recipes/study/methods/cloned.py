@@ -12,7 +12,7 @@ from world2act_core.baselines.pixels import dreamed, train_idm
 from world2act_core.episodes.chunks import ChunkTable, joined
 from world2act_core.policies.compact import CompactConfig, save_compact, train_compact
 from world2act_core.recipes.recording import read_collection
-from world2act_core.recipes.stages import ALIGNMENT, BAGS, POLICY, WORLD_MODEL
+from world2act_core.recipes.stage_files import ALIGNMENT, BAGS, POLICY, WORLD_MODEL
 from world2act_core.recipes.study.cells import Context, Made
 from world2act_core.recipes.study.methods.shared import Shared
 from world2act_core.world_model.chunk_latents import real_latents

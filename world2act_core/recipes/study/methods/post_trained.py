@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from world2act_core.baselines.finetuning import FinetuningConfig, finetune
-from world2act_core.policies.compact import save_compact
+from world2act_core.policies.compact import load_compact, save_compact
 from world2act_core.recipes.recording import read_collection, record
 from world2act_core.recipes.settings import Recipe
-from world2act_core.recipes.stages import ALIGNMENT, BAGS, HISTORY, POLICY, RESIDUAL, WORLD_MODEL, Stages
+from world2act_core.recipes.stage_files import ALIGNMENT, BAGS, HISTORY, POLICY, RESIDUAL, WORLD_MODEL
+from world2act_core.recipes.stages import Stages
 from world2act_core.recipes.study.cells import Context, Made
 from world2act_core.recipes.study.methods.shared import Shared
 from world2act_core.residual.train import Objective
@@ -96,6 +97,7 @@ def fine_tuned(context: Context) -> Made:
     shared, stage, recipe = Shared(context), context.stage, context.recipe
     learning, work = shared.learning, shared.learning.work
     base = learning.base.path(POLICY)
+    policy = load_compact(base, context.embodiment)
     read = learning.demonstrations, learning.base, learning.world_model, learning.stage1, learning.videos
     trainer = work.trainer(*read)
     bags, starts = stage.scratch / BAGS, recipe.starts(recipe.post_training)
@@ -106,10 +108,10 @@ def fine_tuned(context: Context) -> Made:
     used = trainer.used  # no mask holds a base's other action dimensions: it is asked to go on there as it did
     data = replace(data, wanted=torch.where(used, data.wanted, data.base))
     config = replace(recipe.stage2, steps=recipe.rounds * recipe.stage2.steps)
-    objective = Objective(trainer.alignment, data, trainer.action_range, torch.ones_like(used), config)
+    objective = Objective(trainer.alignment, data, trainer.base.action_range, torch.ones_like(used), config)
     how = FinetuningConfig("full", learning_rate=recipe.stage2.learning_rate)
-    network, history = finetune(trainer.policy.network, objective, how, recipe.seed, stage.scratch / "checkpoint.pt")
-    save_compact(stage.path(POLICY), network, trainer.policy.config, context.embodiment)
+    network, history = finetune(policy.network, objective, how, recipe.seed, stage.scratch / "checkpoint.pt")
+    save_compact(stage.path(POLICY), network, policy.config, context.embodiment)
     stage.starts = [start.id for start in starts]
     return shared.made(f"compact:{stage.path(POLICY).resolve()}", cosine=history[-1]["cosine"])
 

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import torch
 
-from world2act_core.recipes.stages import POLICY, RESIDUAL, Stages
+from world2act_core.recipes.stage_files import POLICY, RESIDUAL
+from world2act_core.recipes.stages import Stages
 from world2act_core.recipes.study.cells import Context, Made
 from world2act_core.recipes.study.methods.shared import Shared
 from world2act_core.runs import Stage
