@@ -52,7 +52,7 @@ def test_every_other_setting_is_in_what_a_stage_on_logs_goes_by(tmp_path, monkey
 
         monkeypatch.setattr(run, "stage", noted)
         (tmp_path / "bag.mcap").touch()
-        learning = OfflineLearning(LOGGED, run, logs)
+        learning = OfflineLearning(LOGGED, run, logs, None)
         assert learning.stage2.name == "stage2"
     assert {field.name for field in fields(Recipe)} - set(NOT_OF_LOGS) <= asked
 

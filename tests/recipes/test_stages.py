@@ -12,7 +12,7 @@ from tests.learning.scenes import EMBODIMENT, SIZE, STREAMS, square_episode, squ
 from world2act_core.alignment.adapters import AdapterConfig, Alignment
 from world2act_core.episodes.chunks import chunk_table, labelled, split_episodes
 from world2act_core.policies.compact import CompactConfig, CompactPolicy, new_network
-from world2act_core.recipes.offline import LoggedStages
+from world2act_core.recipes.logged_stages import LoggedStages
 from world2act_core.recipes.settings import Recipe
 from world2act_core.recipes.trainer import frozen_compact, post_training_set
 from world2act_core.world_model.chunk_latents import StoredLatents, imagined_latents
@@ -111,4 +111,4 @@ def test_demonstrations_without_actions_have_no_say_in_which_dimensions_are_used
     made = [square_episode(index) for index in range(2)]
     still = [replace(one, actions=np.full_like(one.actions, 0.9)) for one in made]
     table = chunk_table([*still, square_episode(2, labelled=False)], EMBODIMENT, ("agentview",), STREAMS, SIZE)
-    assert not LoggedStages(Recipe()).used(table).any()
+    assert not LoggedStages(Recipe(), ("agentview",)).used(table).any()

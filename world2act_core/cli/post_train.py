@@ -3,8 +3,9 @@
 Stage 1 aligns video and actions on the demonstrations and the logged episodes of the base at work (executing it labels
 them, successful or not). The world model learns from the demonstrations and the action-free videos. Stage 2 asks the
 base what it would do at every chunk of the logged episodes and trains the residual towards what is imagined from there.
-Success is never read. The result is a run folder, whose policy `run:FOLDER` opens; what was killed goes on when it is
-started again. Without --logged it stops at the base, `run:FOLDER#base`, so that there is something to log.
+A base behind an address (GR00T, openpi, LeRobot, any other) is asked once; its answers are kept, and training goes on
+without it. Success is never read. The result is a run folder, whose policy `run:FOLDER` opens; what was killed goes on
+when it is started again. Without --logged it stops at the base, `run:FOLDER#base`, so that there is something to log.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ EXAMPLES = """\
   world2act post-train --demonstrations logs/demos --logged logs/base --out runs/mine --embodiment franka_fr3
   world2act post-train --demonstrations logs/demos --logged logs/base --videos logs/videos --out runs/mine
   world2act post-train --demonstrations demos.hdf5 --logged logs/base --base runs/old/base/policy.pt --out runs/mine
+  world2act post-train --demonstrations demos --logged vla --base "gr00t://gpu-box:5555?identity=my-n16" --out runs/mine
   world2act up real_arm --policy run:runs/mine --dry-run true"""
 
 
@@ -38,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument(
         "--base",
-        type=Path,
-        metavar="FILE",
-        help="compact policy; all models see what it sees (default: cloned from the demonstrations)",
+        metavar="FILE|ADDRESS",
+        help="compact policy, or the address of any policy, which is asked at every logged chunk; all models see its "
+        "cameras (default: cloned from the demonstrations)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="of the run")
     parser.add_argument("--embodiment", help="contract of the robot (default: the recipe's, or libero_panda)")

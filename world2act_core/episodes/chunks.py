@@ -42,6 +42,8 @@ class ChunkTable:
         episode: ``(N,)`` index of the episode.
         prompts: skill prompt of each chunk.
         episode_ids, start_ids: of each episode.
+        base: ``(N, M, A)`` float32, what a base policy answered when it was asked at the chunk's first step; None where
+            none was asked.
     """
 
     frames: Array
@@ -57,6 +59,7 @@ class ChunkTable:
     prompts: tuple[str, ...]
     episode_ids: tuple[str, ...]
     start_ids: tuple[str, ...]
+    base: Array | None = None
 
     def __len__(self) -> int:
         return len(self.before)
@@ -74,7 +77,8 @@ class ChunkTable:
         frames = {name: place[getattr(self, name)[rows]] for name in ("before", "after", "previous")}
         columns = {name: getattr(self, name)[rows] for name in _COLUMNS}
         prompts = tuple(self.prompts[row] for row in rows)
-        return replace(self, frames=self.frames[kept], prompts=prompts, **frames, **columns)
+        base = None if self.base is None else self.base[rows]
+        return replace(self, frames=self.frames[kept], prompts=prompts, base=base, **frames, **columns)
 
 
 def joined(tables: Sequence[ChunkTable]) -> ChunkTable:
@@ -96,7 +100,9 @@ def joined(tables: Sequence[ChunkTable]) -> ChunkTable:
         tuple(text for table in moved for text in getattr(table, name))
         for name in ("prompts", "episode_ids", "start_ids")
     )
-    return ChunkTable(**arrays, prompts=prompts, episode_ids=ids, start_ids=starts)
+    answers = [table.base for table in tables if table.base is not None]
+    base = np.concatenate(answers) if len(answers) == len(tables) else None
+    return ChunkTable(**arrays, prompts=prompts, episode_ids=ids, start_ids=starts, base=base)
 
 
 _COLUMNS = ("proprio", "actions", "labelled", "step", "clock", "episode")
@@ -142,7 +148,7 @@ def chunk_table(
         rows["actions"].append(actions.astype(np.float32))
         rows["labelled"].append(np.full(len(starts), known is not None))
         rows["step"].append(starts)
-        skills = [_skill_at(episode, int(step)) for step in starts]
+        skills = [skill_at(episode, int(step)) for step in starts]
         rows["clock"].append((starts - [skill.start for skill in skills]) // m)
         rows["episode"].append(np.full(len(starts), number, np.int64))
         prompts += [skill.prompt for skill in skills]
@@ -187,7 +193,7 @@ def _check(episode: Episode, embodiment: Embodiment, cameras: Sequence[str]) -> 
             raise ContractError(f"episode {episode.episode_id} has no camera {camera}, only {has}")
 
 
-def _skill_at(episode: Episode, step: int) -> Skill:
+def skill_at(episode: Episode, step: int) -> Skill:
     """The skill that is under way at a step; the whole instruction where no skill was marked."""
     for skill in episode.skills:
         if skill.start <= step < skill.end:

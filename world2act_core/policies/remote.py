@@ -68,11 +68,12 @@ class RemotePolicy(Policy):
 
     protocol: str
     identity: str = ""
-    """SHA-256 of what the policy is made of; "" where the server does not say."""
+    """SHA-256 of what the policy is made of; where the server does not say, what its address calls it, or ""."""
 
     def __init__(self, address: ServerAddress, embodiment: Embodiment) -> None:
         self.address, self.embodiment = address, embodiment
         self.mapping: ModelMapping = load_mapping(self.protocol, embodiment, address.mapping)
+        self.identity = address.identity
         self._connected = self._restart_due = False
         self._agreement: Agreement | None = None
         self.horizon = 0
@@ -237,7 +238,12 @@ class RemotePolicy(Policy):
             return
         self.stateful = about.get("stateful") is True
         said, before = about.get("identity"), self.identity
-        self.identity = printable(said) if isinstance(said, str) else ""
+        self.identity = (printable(said) if isinstance(said, str) else "") or self.address.identity
+        if self.address.identity not in ("", self.identity):
+            raise ContractError(
+                f"{self.address} says that it serves {self.identity[:12]}, its address says {self.address.identity}: "
+                f"leave identity out, the server knows"
+            )
         if before and self.identity != before:
             raise ContractError(f"{self.address} came back with another policy than before: restart to use it")
         sizes: dict[str, tuple[int, int]] = {}

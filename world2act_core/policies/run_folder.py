@@ -12,9 +12,14 @@ from world2act_core.policies.protocol import Policy
 def policy_files(folder: Path) -> dict[str, Path]:
     """The files that make a run's policies, by name: what a gate binds its verdict to. They hold all that acts: what of
     the codec, B_a and D_a the residual uses is in its own file. Where there is a residual for each skill, ``residual``
-    is ``residuals.json``, which holds the hash of each."""
+    is ``residuals.json``, which holds the hash of each; where the base is no file of ours, ``base`` is ``base.json``,
+    which says where it is and which one."""
     by_skill, one = folder / "stage2" / "residuals.json", folder / "stage2" / "residual.pt"
-    return {"base": folder / "base" / "policy.pt", "residual": by_skill if by_skill.is_file() else one}
+    elsewhere, ours = folder / "base" / "base.json", folder / "base" / "policy.pt"
+    return {
+        "base": elsewhere if elsewhere.is_file() else ours,
+        "residual": by_skill if by_skill.is_file() else one,
+    }
 
 
 def split_reference(reference: str) -> tuple[Path, str]:
@@ -48,7 +53,7 @@ def open_run_policy(reference: str, embodiment: Embodiment) -> Policy:
     """
     import torch
 
-    from world2act_core.policies.compact import load_compact
+    from world2act_core.residual.bases import open_base
     from world2act_core.residual.files import load_post_trained
     from world2act_core.runs.stage import read_stage
 
@@ -56,7 +61,8 @@ def open_run_policy(reference: str, embodiment: Embodiment) -> Policy:
     folder, part = split_reference(reference)
     files = policy_files(folder)
     read_stage(files["base"].parent)
+    base = f"run:{folder}#base"
     if part == "base":
-        return load_compact(files["base"], embodiment)
+        return open_base(base, embodiment).open()
     read_stage(files["residual"].parent)
-    return load_post_trained(str(files["base"]), files["residual"], embodiment)
+    return load_post_trained(base, files["residual"], embodiment)

@@ -12,7 +12,7 @@ from world2act_core.errors import World2ActError
 
 TIMEOUT_MS = 5000
 CONNECT_TIMEOUT_MS = 30000
-COMMON = ("token_env", "timeout_ms", "connect_timeout_ms", "mapping")
+COMMON = ("token_env", "timeout_ms", "connect_timeout_ms", "mapping", "identity")
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class ServerAddress:
         connect_timeout_s: longest wait for the connection, and for the first answer, before which models warm up.
         token_env: environment variable that holds the token; "" sends none.
         mapping: file that maps the protocol's keys; "" takes the one that comes with World2Act.
+        identity: which policy it serves, in the words of whoever started it; "" leaves it to the server.
         options: what else was given, of the options that the protocol knows.
     """
 
@@ -34,6 +35,7 @@ class ServerAddress:
     connect_timeout_s: float
     token_env: str
     mapping: str
+    identity: str
     options: dict[str, str]
 
     def __str__(self) -> str:
@@ -99,6 +101,7 @@ def parse_address(scheme: str, reference: str, port: int, known: Sequence[str] =
         connect_timeout_s=_seconds(options, "connect_timeout_ms", CONNECT_TIMEOUT_MS),
         token_env=options.get("token_env", ""),
         mapping=options.get("mapping", ""),
+        identity=options.get("identity", ""),
         options={name: value for name, value in options.items() if name in known},
     )
 

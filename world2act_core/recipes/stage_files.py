@@ -9,6 +9,8 @@ from world2act_core.runs import Stage
 
 BAGS, POLICY, WORLD_MODEL, ALIGNMENT, RESIDUAL = "bags", "policy.pt", "world_model.pt", "alignment.pt", "residual.pt"
 HISTORY = "history.json"
+BASE_ADDRESS = "base.json"
+"""In the place of ``POLICY`` where the base is not ours: which one it is and where."""
 
 
 def finish(stage: Stage, history: Sequence[Mapping[str, float]], metrics: dict[str, float]) -> None:

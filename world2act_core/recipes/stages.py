@@ -163,20 +163,6 @@ class Stages:
         stage.starts = [start.id for start in starts]
         finish(stage, history, {"chunks": len(data), "cosine": history[-1]["cosine"]})
 
-    def stage2_of_logs(
-        self,
-        stage: Stage,
-        demonstrations: Stage,
-        base: Stage,
-        videos: Stage,
-        world_model: Stage,
-        stage1: Stage,
-        logged: Stage,
-    ) -> None:
-        """Stage 2 without a simulator: the base is asked what it would do at every chunk of logged episodes."""
-        trainer = self.trainer(demonstrations, base, world_model, stage1, videos)
-        trainer.train_once(trainer.rolled_out(self.table([logged], with_actions=False)), stage)
-
     def trainer(
         self, demonstrations: Stage, base: Stage, world_model: Stage, stage1: Stage, videos: Stage | None = None
     ) -> Trainer:

@@ -11,7 +11,7 @@ from world2act_core.embodiment import Embodiment
 from world2act_core.errors import RunError
 from world2act_core.policies.protocol import Policy
 from world2act_core.policies.seen import SeenInputs, seen_arrays
-from world2act_core.residual.bases import open_base
+from world2act_core.residual.bases import BaseAddress, base_address, open_base, open_named
 from world2act_core.residual.card import ResidualCard
 from world2act_core.residual.policy import PostTrainedPolicy
 from world2act_core.residual.providers import open_session
@@ -68,7 +68,7 @@ class Export:
     Attributes:
         cards: skill ("" for any) → what its residual was trained for.
         residuals: skill → graph.
-        base: graph of the base; None where the base is a policy that somebody serves.
+        base: graph of the base; None where the base is no file of ours, but ``elsewhere``.
         made_of: digests of the base and the residual that were exported.
     """
 
@@ -77,6 +77,7 @@ class Export:
     residuals: dict[str, Path]
     base: Path | None
     made_of: dict[str, str]
+    elsewhere: BaseAddress | None = None
 
 
 def read_export(folder: Path) -> Export:
@@ -109,23 +110,33 @@ def _parse(folder: Path, raw: dict[str, Any]) -> Export:
             raise RunError(f"{file} has changed since it was exported: export again")
     cards = {skill: ResidualCard.from_json(one["card"], folder) for skill, one in raw["residuals"].items()}
     residuals = {skill: folder / one["file"] for skill, one in raw["residuals"].items()}
-    return Export(folder, cards, residuals, folder / raw["base"] if raw["base"] else None, dict(raw["made_of"]))
+    base, elsewhere = raw["base"], raw.get("elsewhere")
+    return Export(
+        folder,
+        cards,
+        residuals,
+        folder / base if base else None,
+        dict(raw["made_of"]),
+        base_address(elsewhere, folder / MANIFEST) if elsewhere else None,
+    )
 
 
 def open_export(export: Export, embodiment: Embodiment, base: str = "", provider: str = "") -> PostTrainedPolicy:
     """Exported graphs as a policy.
 
     Args:
-        base: address of the base; "" takes the exported one.
+        base: address of the base; "" takes the exported one, or the one that the run was trained on, where that is.
         provider: ``tensorrt``, ``cuda`` or ``cpu``; "" takes the fastest there is.
 
     Raises:
         RunError: there is no base, or the residual was trained for something else.
     """
     card = next(iter(export.cards.values()))
-    if not base and export.base is None:
+    if not base and export.base is None and export.elsewhere is None:
         raise RunError(f"{export.folder} holds no base: name one, onnx:{export.folder},ADDRESS")
     known = open_base(base, embodiment) if base else None
+    if known is None and export.elsewhere is not None:
+        known = open_named(export.elsewhere, embodiment)
     for one in export.cards.values():
         one.check(known.identity if known else export.made_of["base"], embodiment, export.folder)
     policy: Policy

@@ -25,6 +25,8 @@ from world2act_core.episodes.sources import find_sources, iterate_source
 from world2act_core.errors import MissingExtraError, RunError
 from world2act_core.policies.compact import CompactPolicy, load_compact
 from world2act_core.policies.run_folder import existing_run, policy_files
+from world2act_core.policies.seen import SeenInputs
+from world2act_core.residual.bases import BaseAddress, as_json, read_base_address
 from world2act_core.residual.card import ResidualCard
 from world2act_core.residual.engine import SCHEMA, Graph, read_export
 from world2act_core.residual.files import load_residual, read_skills
@@ -87,17 +89,21 @@ def export_run(
         read_stage(file.parent)
     if out.exists():
         read_export(out)  # only an earlier export is ever replaced
-    base = load_compact(files["base"], embodiment)
-    residuals = load_all(files["residual"], file_digest(files["base"]), embodiment)
+    elsewhere = read_base_address(files["base"]) if files["base"].suffix == ".json" else None
+    base = load_compact(files["base"], embodiment) if elsewhere is None else None
+    identity = file_digest(files["base"]) if elsewhere is None else elsewhere.identity
+    residuals = load_all(files["residual"], identity, embodiment)
     alignment = _alignment(run, next(iter(residuals.values()))[1])
-    table = recorded(run, observations, base, embodiment)
+    table = recorded(run, observations, next(iter(residuals.values()))[1].inputs, embodiment)
     new = out.with_name(f".{out.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     try:
         exported = Exported(out, len(table))
         names = {skill: f"residual{f'-{number}' if skill else ''}.onnx" for number, skill in enumerate(residuals)}
-        for wanted in wanted_graphs(base, {names[s]: r for s, (r, _) in residuals.items()}, alignment, table):
+        for wanted in wanted_graphs(
+            base, embodiment, {names[s]: r for s, (r, _) in residuals.items()}, alignment, table
+        ):
             difference = write_graph(wanted, new)
             if not difference <= tolerance:
                 raise RunError(
@@ -107,7 +113,7 @@ def export_run(
             exported.differences[wanted.file] = difference
         cards = {skill: {"file": names[skill], "card": card.to_json()} for skill, (_, card) in residuals.items()}
         made_of = {name: file_digest(file) for name, file in files.items()}
-        _seal(new, run, cards, made_of, embodiment, exported, tolerance)
+        _seal(new, run, cards, made_of, embodiment, exported, tolerance, elsewhere)
         _replace(out, new)
     finally:
         shutil.rmtree(new, ignore_errors=True)
@@ -131,7 +137,7 @@ def _alignment(run: Path, card: ResidualCard) -> Alignment | None:
     return alignment
 
 
-def recorded(run: Path, given: Sequence[Path], base: CompactPolicy, embodiment: Embodiment) -> ChunkTable:
+def recorded(run: Path, given: Sequence[Path], inputs: SeenInputs, embodiment: Embodiment) -> ChunkTable:
     """``OBSERVATIONS`` chunks spread over what was recorded.
 
     Raises:
@@ -139,31 +145,39 @@ def recorded(run: Path, given: Sequence[Path], base: CompactPolicy, embodiment: 
     """
     places = given or [path for path in (run / "evaluation" / "bags", run / "demonstrations" / "bags") if path.is_dir()]
     sources = find_sources(places) if places else []
-    config, m = base.config, embodiment.chunk_length
+    m = embodiment.chunk_length
     episodes = [
         episode
         for source in sources
-        for episode in iterate_source(source, embodiment, config.cameras, frame_every=m, report=BagReport())
+        for episode in iterate_source(source, embodiment, inputs.cameras, frame_every=m, report=BagReport())
         if episode.images and any(True for _ in episode.chunk_starts(m))
     ]
     if not episodes:
         raise RunError(
             f"{run} holds no recorded observations to compare with torch on: name some, --observations BAG ..."
         )
-    table = chunk_table(episodes, embodiment, config.cameras, config.streams, config.image_size)
+    table = chunk_table(episodes, embodiment, inputs.cameras, inputs.streams, inputs.image_size)
     return table.select(np.unique(np.linspace(0, len(table) - 1, OBSERVATIONS).astype(int)))
 
 
 @torch.no_grad()
 def wanted_graphs(
-    base: CompactPolicy, residuals: Mapping[str, Residual], alignment: Alignment | None, table: ChunkTable
+    base: CompactPolicy | None,
+    embodiment: Embodiment,
+    residuals: Mapping[str, Residual],
+    alignment: Alignment | None,
+    table: ChunkTable,
 ) -> Iterator[Wanted]:
-    """The graphs of a policy, each with what torch gives on the recorded observations."""
+    """The graphs of a policy, each with what torch gives on the recorded observations; where the base is no file of
+    ours, beside chunks at random: what is compared is arithmetic."""
     frames, proprio = torch.from_numpy(table.frames[table.before]), torch.from_numpy(table.proprio)
-    network, clamp = base.network, base.embodiment.clamp
-    raw = network(frames, proprio)
-    yield Wanted("base.onnx", LeanBase(network), {"frames": frames, "proprio": proprio}, raw)
-    chunk = torch.from_numpy(clamp(raw.numpy()))
+    if base is not None:
+        chunk = base.network(frames, proprio)
+        yield Wanted("base.onnx", LeanBase(base.network), {"frames": frames, "proprio": proprio}, chunk)
+    else:
+        shape = (len(table), embodiment.chunk_length, embodiment.action.size)
+        chunk = torch.from_numpy(np.random.default_rng(0).standard_normal(shape, np.float32))
+    chunk = torch.from_numpy(embodiment.clamp(chunk.numpy()))
     for name, residual in residuals.items():
         inputs = {"base": chunk, "proprio": proprio, "frames": frames}
         yield Wanted(name, LeanResidual(residual), inputs, residual(chunk, proprio, residual.see(frames)))
@@ -242,15 +256,17 @@ def _seal(
     embodiment: Embodiment,
     exported: Exported,
     tolerance: float,
+    elsewhere: BaseAddress | None,
 ) -> None:
     """The manifest, and the verdict of the run's gate, which is bound to the files that were exported."""
     used = {name: metadata.version(name) for name in ("onnx", "onnxscript")}
-    runtime = Graph(folder / "base.onnx", "cpu")
+    runtime = Graph(folder / next(iter(residuals.values()))["file"], "cpu")
     files = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
     manifest = {
         "schema": SCHEMA,
         "embodiment": embodiment.name,
-        "base": "base.onnx",
+        "base": "base.onnx" if elsewhere is None else None,
+        "elsewhere": elsewhere and as_json(elsewhere),
         "residuals": dict(residuals),
         "files": files,
         "made_of": dict(made_of),

@@ -1,0 +1,176 @@
+"""``world2act post-train --base ADDRESS``: a base in another process is asked at every logged chunk, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.cli.test_post_train import RECIPE, command, logs, seen, trained
+from tests.cli.test_wm import recorded
+from tests.learning.scenes import EMBODIMENT
+from tests.policies.peering import address, known_chunk, peer
+from tests.policies.served import serving
+from world2act_core.cli import USAGE_ERROR, main
+from world2act_core.episodes.sources import iterate_source
+from world2act_core.errors import RunError, World2ActError
+from world2act_core.policies.address import open_policy
+from world2act_core.policies.compact import load_compact
+from world2act_core.policies.identity import policy_digest
+from world2act_core.policies.protocol import Policy
+from world2act_core.recipes.given_base import ask, given_base
+from world2act_core.residual.bases import open_named, read_base_address
+from world2act_core.residual.export import export_run
+from world2act_core.residual.policy import PostTrainedPolicy
+from world2act_core.runs import file_digest
+from world2act_core.types import ActionChunk, Observation
+
+__all__ = ["logs", "trained"]  # fixtures
+
+
+@pytest.fixture(scope="module")
+def port(trained: Path) -> Iterator[int]:
+    """The base of ``trained``, served in another process, as long as this module's tests run."""
+    with serving("--policy", f"compact:{trained / 'base' / 'policy.pt'}", "--protocol", "gr00t") as (_, port):
+        yield port
+
+
+@pytest.fixture(scope="module")
+def asked(logs: Path, port: int, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("asked")
+    assert main(command(logs, out, "--base", address("gr00t", port))) == 0
+    return out
+
+
+def acted(reference: str) -> Any:
+    return open_policy(reference, EMBODIMENT).act(seen(recorded(50)), "push right").actions
+
+
+def test_the_run_keeps_what_the_base_said_at_every_chunk_and_learns_as_beside_its_file(
+    asked: Path, trained: Path, logs: Path, port: int
+) -> None:
+    base = load_compact(trained / "base" / "policy.pt", EMBODIMENT)
+    expected = [
+        base.act(Observation(0.0, {name: v[row] for name, v in episode.images.items()},
+                             {name: v[step] for name, v in episode.state.items()}), "").actions
+        for episode in iterate_source(logs / "logged", EMBODIMENT, ["agentview"], frame_every=4)
+        for row, step in enumerate(episode.chunk_starts(4))
+    ]  # fmt: skip
+    answers = np.load(asked / "base_actions" / "logged.npy")
+    assert answers.shape == (72, 4, 7) and np.ptp(answers) > 0.05
+    np.testing.assert_allclose(answers, expected, atol=1e-6)
+    named = read_base_address(asked / "base" / "base.json")
+    assert named.identity == file_digest(trained / "base" / "policy.pt") and named.cameras == ("agentview",)
+    assert not (asked / "base" / "policy.pt").exists()
+    np.testing.assert_allclose(acted(f"run:{asked}"), acted(f"run:{trained}"), atol=1e-3)
+    np.testing.assert_allclose(acted(f"run:{asked}#base"), acted(f"run:{trained}#base"), atol=1e-6)
+    assert np.abs(acted(f"run:{asked}") - acted(f"run:{asked}#base")).max() > 0.01
+
+
+def test_training_goes_on_without_the_base_once_it_has_answered(
+    trained: Path, logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
+    recipe.write_text((logs / "recipe.yaml").read_text().replace("stage2: {steps: 15", "stage2: {steps: 16"))
+    with serving("--policy", f"compact:{trained}", "--protocol", "openpi") as (_, port):
+        there = address("openpi", port, connect_timeout_ms=2000)
+        assert main(command(logs, run, "--base", there)) == 0
+    capsys.readouterr()
+    assert main(command(logs, run, "--base", there, "--recipe", str(recipe))) == 0
+    said = capsys.readouterr().out
+    assert "going on with what it answered before" in said and "base_actions: done before" in said
+    assert "stage2: configuration, code or inputs have changed" in said
+    with pytest.raises(World2ActError, match="cannot be connected"):
+        open_policy(f"run:{run}", EMBODIMENT)
+    assert main(command(logs, tmp_path / "new", "--base", there)) == USAGE_ERROR
+    assert "cannot be connected" in capsys.readouterr().err.replace("\n", " ")
+    both = command(logs, run, "--base", there, "--recipe", str(recipe), "--logged", str(logs / "logged"))
+    assert main([*both, str(logs / "demonstrations")]) == USAGE_ERROR, "there is more to ask, and nobody"
+    assert "cannot be connected" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_another_policy_at_the_address_is_refused(asked: Path, port: int) -> None:
+    named = read_base_address(asked / "base" / "base.json")
+    with pytest.raises(RunError, match=r"is another policy now \(\w{12}\) than .* trained on \(0{12}\)"):
+        open_named(replace(named, identity=64 * "0"), EMBODIMENT)
+    with pytest.raises(World2ActError, match=r"says that it serves \w{12}, its address says mine: leave identity out"):
+        open_policy(address("gr00t", port, identity="mine"), EMBODIMENT)
+
+
+def test_a_strangers_server_is_known_by_what_its_address_calls_it(
+    logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """NVIDIA's protocol has no word for which weights are served."""
+    recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
+    recipe.write_text(RECIPE + "stage2_on_videos: real\nstage2_on_demonstrations: 0.3\n")
+    with peer("gr00t", "--cameras", "image") as server:
+        assert main(command(logs, run, "--base", address("gr00t", server.port))) == USAGE_ERROR
+        assert "does not say which policy it is" in capsys.readouterr().err.replace("\n", " ")
+        named = address("gr00t", server.port, identity="panda-finetune-3")
+        assert main(command(logs, run, "--base", named, "--recipe", str(recipe))) == 0
+        policy = open_policy(f"run:{run}", EMBODIMENT)
+        assert isinstance(policy, PostTrainedPolicy) and policy.horizon == 4
+        policy.act(seen(recorded(50)), "push right")
+    assert read_base_address(run / "base" / "base.json").identity == "panda-finetune-3"
+    answers = {name: np.load(run / "base_actions" / f"{name}.npy") for name in ("logged", "videos", "demonstrations")}
+    assert [len(chunks) for chunks in answers.values()] == [72, 72, 36]
+    np.testing.assert_allclose(answers["logged"], np.tile(known_chunk(0, 16)[:4], (72, 1, 1)), atol=1e-7)
+
+
+class Failing(Policy):
+    """Remembers its episode: says how often it was asked in it; ends in its second one, once."""
+
+    cameras, horizon, stateful = ("agentview",), 8, True
+
+    def __init__(self) -> None:
+        self.asked = self.episodes = 0
+        self.prompts: list[str] = []
+
+    def reset(self) -> None:
+        self.asked, self.episodes = 0, self.episodes + 1
+
+    def act(self, observation: Observation, prompt: str) -> ActionChunk:
+        self.prompts.append(prompt)
+        if self.episodes == 2 and self.asked == 3:
+            raise World2ActError("no answer")
+        self.asked += 1
+        return ActionChunk(np.full((8, 7), self.asked / 5, np.float32), observation.stamp, prompt)
+
+
+def test_what_was_answered_before_a_kill_is_not_asked_again(tmp_path: Path) -> None:
+    policy, episodes = Failing(), [recorded(index) for index in range(3)]
+    how = EMBODIMENT, tmp_path / "kept", "asking", 18
+    with pytest.raises(World2ActError, match="no answer"):
+        ask(policy, episodes, *how)
+    assert len(policy.prompts) == 6 + 4
+    answers = ask(policy, episodes, *how)
+    assert len(policy.prompts) == 10 + 12 and policy.episodes == 4, "the second episode was asked from its beginning"
+    assert answers.shape == (18, 4, 7) and answers.max() == 1.0, "held in range"
+    assert np.array_equal(answers[:, 0, 0], np.tile(np.array([0.2, 0.4, 0.6, 0.8, 1.0, 1.0], np.float32), 3))
+    assert policy.prompts[:6] == ["push right"] * 3 + ["push right again"] * 3
+
+
+def test_an_export_names_the_base_that_it_cannot_hold(asked: Path, logs: Path, tmp_path: Path) -> None:
+    export_run(asked, tmp_path / "export", EMBODIMENT, [logs / "logged"])
+    assert not (tmp_path / "export" / "base.onnx").exists()
+    np.testing.assert_allclose(acted(f"onnx:{tmp_path / 'export'}"), acted(f"run:{asked}"), atol=1e-5)
+
+
+@pytest.mark.parametrize("how", ["{}/base/policy.pt", "compact:{}", "compact:{}/base/policy.pt", "run:{}#base"])
+def test_a_compact_base_is_its_file_however_it_is_named(how: str, trained: Path) -> None:
+    file = given_base(how.format(trained), EMBODIMENT, trained, print)
+    assert isinstance(file, Path) and file_digest(file) == file_digest(trained / "base" / "policy.pt")
+
+
+def test_a_checkpoint_is_known_by_its_weights_and_settings(tmp_path: Path) -> None:
+    for name in ("model.safetensors", "config.json", "README.md"):
+        (tmp_path / name).write_text(name)
+    before = policy_digest(f"lerobot:{tmp_path}?device=cpu")
+    (tmp_path / "README.md").write_text("more")
+    assert before and policy_digest(f"lerobot:{tmp_path}?device=cpu") == before
+    (tmp_path / "config.json").write_text("another normalisation")
+    assert policy_digest(f"lerobot:{tmp_path}?device=cpu") != before

@@ -1,0 +1,181 @@
+"""The stages of post-training on logs: episodes lie where they were logged, and a base behind an address is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from world2act_core.embodiment import Embodiment, load_embodiment
+from world2act_core.episodes.chunks import ChunkTable, chunk_table
+from world2act_core.episodes.messages import HOW_EPISODES_ARE_MARKED
+from world2act_core.episodes.reader import BagReport
+from world2act_core.episodes.sources import find_sources, iterate_source
+from world2act_core.errors import World2ActError
+from world2act_core.policies.seen import SeenInputs
+from world2act_core.recipes.given_base import AskedBase, ask
+from world2act_core.recipes.settings import Recipe
+from world2act_core.recipes.stage_files import BASE_ADDRESS
+from world2act_core.recipes.stages import Stages
+from world2act_core.recipes.trainer import FrozenBase
+from world2act_core.residual.bases import read_base_address
+from world2act_core.runs import Stage
+from world2act_core.runs.stage import write_json
+from world2act_core.types import Episode
+
+SOURCES, LEFT_OUT = "sources.json", "left_out.json"
+
+Inputs = Mapping[str, Sequence[Path]]
+"""Paths by the option that names them."""
+
+
+class LoggedStages(Stages):
+    """The work of the stages on sources that lie where they were logged: a stage holds their names and hashes.
+
+    Args:
+        cameras: which every episode must have: what the models see, and what a base that is asked sees.
+    """
+
+    def __init__(self, recipe: Recipe, cameras: Sequence[str]) -> None:
+        self.recipe, self.embodiment, self.cameras = recipe, load_embodiment(recipe.embodiment), tuple(cameras)
+
+    def note(self, stage: Stage, inputs: Inputs) -> None:
+        """Seal what the inputs are called; their contents are in the stage's configuration.
+
+        Raises:
+            World2ActError: no episode of an option can be used; why is listed in the stage's folder.
+        """
+        stage.path(SOURCES).write_text(json.dumps(sources_of(flat(inputs))))
+        left_out: list[str] = []
+        table = self._table(self._as_learned(episode, True) for episode in self._of_each(inputs, stage, left_out))
+        write_json(stage.path(LEFT_OUT), left_out)
+        labelled = [
+            name for number, name in enumerate(table.episode_ids) if table.labelled[table.episode == number].any()
+        ]
+        found = {"episodes": len(table.episode_ids), "with_actions": len(labelled), "chunks": len(table)}
+        stage.metrics = {**found, "left_out": len(left_out)}
+        stage.starts = list(table.start_ids)  # "" of what was no simulator's
+
+    def base_actions(self, stage: Stage, base: AskedBase, asked: Sequence[Stage]) -> None:
+        """What a base behind an address would do at every chunk of some stages' episodes: a file for each of these."""
+        chunks = {read.name: int(read.metrics["chunks"]) for read in asked}
+        for read in asked:
+            episodes = (self._as_learned(episode, False) for episode in self._episodes(read))
+            label = f"asking the base: {read.name}"
+            kept = stage.scratch / read.name
+            answers = ask(base.policy(), episodes, self.embodiment, kept, label, chunks[read.name])
+            np.save(stage.path(f"{read.name}.npy"), answers)
+        stage.metrics = dict(chunks)
+
+    def stage2_of_logs(
+        self,
+        stage: Stage,
+        demonstrations: Stage,
+        base: Stage,
+        videos: Stage,
+        world_model: Stage,
+        stage1: Stage,
+        logged: Stage,
+        answers: Stage | None = None,
+    ) -> None:
+        """Stage 2 without a simulator: what would the base do at every chunk of logged episodes?
+
+        Args:
+            answers: of a base that is no file of ours, as ``base_actions`` kept them.
+        """
+        trainer = self.trainer(demonstrations, base, world_model, stage1)
+        shown = self._told(videos, answers, with_actions=False)
+        trainer.learn_beside(shown, self._told(demonstrations, answers))
+        trainer.train_once(trainer.rolled_out(self._told(logged, answers, with_actions=False)), stage)
+
+    def asked_at(self, demonstrations: Stage, videos: Stage, logged: Stage) -> list[Stage]:
+        """The stages at whose chunks Stage 2 must know what the base would do."""
+        at_videos, at_demonstrations = self.recipe.stage2_on_videos != "none", self.recipe.stage2_on_demonstrations > 0
+        return [logged, *[videos] * at_videos, *[demonstrations] * at_demonstrations]
+
+    def frozen(self, base: Stage) -> FrozenBase:
+        elsewhere, config = base.path(BASE_ADDRESS), self.recipe.base
+        if not elsewhere.is_file():
+            return super().frozen(base)
+        seen = SeenInputs(self.recipe.cameras, config.streams, config.image_size)
+        return FrozenBase(read_base_address(elsewhere).identity, self.embodiment, seen, _as_it_answered)
+
+    def _told(self, stage: Stage, answers: Stage | None, *, with_actions: bool = True) -> ChunkTable:
+        """The chunks of a stage, with what the base answered at each if it was asked there."""
+        table = self.table([stage], with_actions=with_actions)
+        file = answers and answers.path(f"{stage.name}.npy")
+        return replace(table, base=np.load(file)) if file and file.is_file() else table
+
+    def table(self, stages: list[Stage], *, with_actions: bool = True) -> ChunkTable:
+        return self._table(
+            self._as_learned(episode, with_actions) for stage in stages for episode in self._episodes(stage)
+        )
+
+    def _table(self, episodes: Iterator[Episode]) -> ChunkTable:
+        config = self.recipe.base
+        return chunk_table(episodes, self.embodiment, self.recipe.cameras, config.streams, config.image_size)
+
+    def _of_each(self, inputs: Inputs, stage: Stage, left_out: list[str]) -> Iterator[Episode]:
+        """The usable episodes of each option's sources; a source that two options name is read once."""
+        usable: dict[str, bool] = {}
+        for option, paths in inputs.items():
+            sources, told_before = sources_of(paths), len(left_out)
+            for source in (source for source in sources if source not in usable):
+                usable[source] = False
+                for episode in usable_episodes(source, self.embodiment, self.cameras, left_out):
+                    usable[source] = True
+                    yield episode
+            if sources and not any(usable[source] for source in sources):
+                raise nothing_of(option, paths, left_out[told_before:], stage.path(LEFT_OUT))
+
+    def _episodes(self, stage: Stage) -> Iterator[Episode]:
+        for source in json.loads(stage.path(SOURCES).read_text()):
+            yield from usable_episodes(source, self.embodiment, self.cameras, [])
+
+    def _as_learned(self, episode: Episode, with_actions: bool) -> Episode:
+        seen = episode if with_actions else episode.without_actions()
+        return replace(seen, skills=()) if self.recipe.clips == "tasks" else seen
+
+
+def _as_it_answered(table: ChunkTable) -> torch.Tensor:
+    assert table.base is not None, "the base was not asked here"
+    return torch.from_numpy(table.base)
+
+
+def flat(inputs: Inputs) -> tuple[Path, ...]:
+    return tuple(path for paths in inputs.values() for path in paths)
+
+
+def sources_of(paths: Sequence[Path]) -> list[str]:
+    return list(dict.fromkeys(str(source.resolve()) for source in find_sources(paths)))
+
+
+def usable_episodes(
+    source: str, embodiment: Embodiment, cameras: Sequence[str] | None, left_out: list[str]
+) -> Iterator[Episode]:
+    """What a recording lost is left out, as everywhere; episodes shorter than a chunk too. Each with its reason."""
+    m, report = embodiment.chunk_length, BagReport()
+    for episode in iterate_source(source, embodiment, cameras, frame_every=m, report=report):
+        if episode.images and any(True for _ in episode.chunk_starts(m)):
+            yield episode
+        else:
+            left_out.append(f"{episode.episode_id} of {source}: no images, or shorter than a chunk of {m} steps")
+    left_out += [f"{refused.episode_id} of {source}: {refused.reason}" for refused in report.refused]
+    left_out += [str(report.damage)] if report.damage else []
+
+
+def nothing_of(option: str, paths: Sequence[Path], left_out: list[str], file: Path) -> World2ActError:
+    """Of an option none of whose episodes can be used; the reasons are listed in a file first."""
+    write_json(file, left_out)
+    if not left_out:
+        where = ", ".join(map(str, paths))
+        return World2ActError(
+            f"no episode of {option} can be used: there is none in {where}; {HOW_EPISODES_ARE_MARKED}"
+        )
+    return World2ActError(
+        f"no episode of {option} can be used: {len(left_out)} left out, the first is {left_out[0]}; all in {file}"
+    )
