@@ -114,7 +114,8 @@ def test_a_strangers_server_is_known_by_what_its_address_calls_it(
         assert main(command(logs, run, "--base", named, "--recipe", str(recipe))) == 0
         policy = open_policy(f"run:{run}", EMBODIMENT)
         assert isinstance(policy, PostTrainedPolicy) and policy.horizon == 4
-        policy.act(seen(recorded(50)), "push right")
+        assert policy.metadata["images"] == {"agentview": [256, 256]}, "the simulator must render what the base knows"
+        assert policy.act(seen(recorded(50)), "push right").timing["round_trip"] > 0
     assert read_base_address(run / "base" / "base.json").identity == "panda-finetune-3"
     answers = {name: np.load(run / "base_actions" / f"{name}.npy") for name in ("logged", "videos", "demonstrations")}
     assert [len(chunks) for chunks in answers.values()] == [72, 72, 36]

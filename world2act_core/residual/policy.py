@@ -53,6 +53,7 @@ class PostTrainedPolicy(Policy):
         self.base, self.embodiment, self.strength, self.strict = base, embodiment, strength, strict
         self.inputs: Inputs = base.config if inputs is None else inputs  # type: ignore[attr-defined]
         self.horizon, self.stateful = embodiment.chunk_length, base.stateful  # a base may look further ahead
+        self.metadata = base.metadata
         self.cameras = tuple(dict.fromkeys((*base.cameras, *self.inputs.cameras)))
         self.streams = None if base.streams is None else tuple(dict.fromkeys((*base.streams, *self.inputs.streams)))
         self._any: Corrects | None = None if isinstance(residual, Mapping) else residual
@@ -80,7 +81,7 @@ class PostTrainedPolicy(Policy):
         frames, proprio = seen_arrays(observation, self.inputs, self.embodiment)
         correction = residual.correct(executed[None], proprio, frames)[0]
         actions = self.embodiment.clamp(executed + np.float32(self.strength) * correction)
-        return ActionChunk(actions, chunk.stamp, prompt)
+        return ActionChunk(actions, chunk.stamp, prompt, chunk.timing)
 
     def _residual(self, prompt: str) -> Corrects | None:
         found = self._any or self._skills.get(spoken(prompt))
