@@ -8,7 +8,7 @@ each.
 from __future__ import annotations
 
 from world2act_core.recipes.study.cells import Method, OnceATask
-from world2act_core.recipes.study.methods import cloned, post_trained, substituted
+from world2act_core.recipes.study.methods import cloned, logged, post_trained, substituted
 
 METHODS: dict[str, Method] = {
     "base": OnceATask(cloned.base),
@@ -25,6 +25,10 @@ METHODS: dict[str, Method] = {
     "imagined_once": post_trained.imagined_once,
     "by_progress": post_trained.by_progress,
     "without_videos": post_trained.without_videos,
+    # from logs alone
+    "logged": logged.logged,
+    "logged_decode": logged.logged_decode,
+    "logged_instead": logged.logged_instead,
     # what it is compared with
     "imagination": post_trained.imagination,
     "pseudo_labels": cloned.pseudo_labels,
