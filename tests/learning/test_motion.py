@@ -78,3 +78,14 @@ def test_each_chunk_is_seen_once_and_as_it_would_be_seen_alone(codec: PatchCodec
     seen.fit()
     still = cast(Standardise, made.video.net[0]).std.min()
     assert still >= 0.03, "what hardly moves must not be made large"
+
+
+def test_chunks_that_follow_on_each_other_are_seen_as_each_alone(codec: PatchCodec) -> None:
+    """Two episodes of twenty chunks: where one ends, the next begins elsewhere."""
+    path = [(0.2 * (step % 21), 0.1 * (step % 7)) for step in range(42)]
+    shown, motion, threads = latents(codec, *path), Motion(codec), cv2.getNumThreads()
+    before = torch.tensor([step for step in range(41) if step != 20])
+    together = motion(shown[before], shown[before + 1])
+    alone = [motion(shown[[step]], shown[[step + 1]]) for step in before.tolist()]
+    assert torch.equal(together, torch.cat(alone)) and together[19].abs().max() > 0.02
+    assert cv2.getNumThreads() == threads
