@@ -27,7 +27,7 @@ class TellingPolicy(Policy):
     """Actions that depend on every pixel's place, the state and the prompt, so that a wrong turn or sign is seen.
 
     ``reference``: the streams that it reads, with commas; ``stateful`` among them makes it count its chunks, and
-    ``failing`` makes it refuse the prompt "fail".
+    ``as-NAME`` gives it an identity. It refuses the prompt "fail".
     """
 
     def __init__(self, reference: str, embodiment: Embodiment) -> None:
@@ -35,6 +35,7 @@ class TellingPolicy(Policy):
         self._read = tuple(word for word in words if word in embodiment.state)
         self.streams = self._read
         self.stateful = "stateful" in words
+        self.identity = next((word.removeprefix("as-") for word in words if word.startswith("as-")), "")
         self.cameras, self.horizon, self.embodiment = tuple(embodiment.cameras), 8, embodiment
         self.reset()
 
@@ -78,11 +79,12 @@ sys.exit(main(["serve", *sys.argv[1:]]))
 
 @contextlib.contextmanager
 def serving(
-    *args: str, environment: dict[str, str] | None = None, folder: Path = ROOT
+    *args: str, environment: dict[str, str] | None = None, folder: Path = ROOT, port: int = 0
 ) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """``world2act serve`` as a process in ``folder``; gives it and its port. It must end by itself on SIGTERM."""
+    """``world2act serve`` as a process in ``folder``, at any port unless one is named; gives it and its port. It must
+    end by itself on SIGTERM."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVE, *args, "--port", "0"],
+        [sys.executable, "-c", SERVE, *args, "--port", str(port)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
         stdout=subprocess.PIPE,
@@ -90,13 +92,13 @@ def serving(
     )
     assert process.stdout is not None
     try:
-        port = 0
+        found = 0
         for line in process.stdout:
             if line.startswith("listening on "):
-                port = int(line.split(",")[0].rpartition(":")[2])
+                found = int(line.split(",")[0].rpartition(":")[2])
                 break
-        assert port, "the server did not start"
-        yield process, port
+        assert found, "the server did not start"
+        yield process, found
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0

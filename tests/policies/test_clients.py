@@ -20,6 +20,7 @@ from tests.policies.peering import (
     peer,
     turned,
 )
+from tests.policies.served import serving
 from world2act_core.errors import ContractError, PolicyServerError, World2ActError
 from world2act_core.policies.address import open_policy
 
@@ -250,12 +251,25 @@ def test_a_server_that_wants_impossible_images_is_one_sentence(frames: dict[str,
         policy.close()
 
 
-def test_a_server_of_ours_that_comes_back_with_another_policy_is_refused() -> None:
-    with peer("openpi") as server:
-        policy = open_policy(address("openpi", server.port), PANDA)
-        policy.heed({"identity": "one", "stateful": True})  # type: ignore[attr-defined]
-        policy.heed({"identity": "one"})  # type: ignore[attr-defined]
-        assert not policy.stateful
-        with pytest.raises(ContractError, match="came back with another policy than before"):
-            policy.heed({"identity": "two"})  # type: ignore[attr-defined]
-        policy.close()
+@pytest.mark.parametrize(
+    ("protocol", "remembers"),
+    [("gr00t", False), ("gr00t", True), ("openpi", False), ("openpi", True), ("cosmos", False)],
+)
+def test_a_server_of_ours_that_comes_back_with_another_policy_is_refused_however_often(
+    protocol: str, remembers: bool
+) -> None:
+    """Some connections outlive the server that they were made to."""
+    seen, more = an_observation(SIZE[protocol]), ",stateful" * remembers
+    with serving("--policy", f"telling:eef_position,as-one{more}", "--protocol", protocol) as (_, port):
+        policy = open_policy(address(protocol, port), PANDA)
+        policy.act(seen, "x")
+        assert policy.stateful == remembers
+    with serving("--policy", f"telling:eef_position,as-one{more}", "--protocol", protocol, port=port):
+        policy.reset()
+        policy.act(seen, "x")
+    with serving("--policy", f"telling:eef_position,as-two{more}", "--protocol", protocol, port=port):
+        for _ in range(2):
+            policy.reset()
+            with pytest.raises(ContractError, match="came back with another policy than before"):
+                policy.act(seen, "x")
+    policy.close()

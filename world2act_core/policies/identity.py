@@ -14,6 +14,11 @@ _MANIFESTS = (MANIFEST, "metadata.yaml", "meta/info.json")
 _OF_A_CHECKPOINT = ("*.json", "*.safetensors", "*.pt")
 
 
+def shortened(identity: str) -> str:
+    """Of a hash its beginning, for messages; a name that somebody gave stands as it is."""
+    return identity[:12] if re.fullmatch("[0-9a-f]{64}", identity) else identity
+
+
 def policy_digest(address: str) -> str:
     """The same as one SHA-256: of the only file, or of the hashes of several; "" for a policy that somebody serves."""
     found = policy_identity(address)

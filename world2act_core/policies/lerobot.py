@@ -41,14 +41,15 @@ class LerobotPolicy(Policy):
         model: LeRobot's ``PreTrainedPolicy``.
         before, after: its processors.
         mapping: of its features.
+        identity: what somebody calls its weights, where they are no files here.
 
     Raises:
         ContractError: its chunks do not fit the embodiment.
     """
 
-    def __init__(self, model: Any, before: Any, after: Any, mapping: ModelMapping) -> None:
-        self._model, self._before, self._after, self._mapping = model, before, after, mapping
-        self.embodiment = mapping.embodiment
+    def __init__(self, model: Any, before: Any, after: Any, mapping: ModelMapping, identity: str = "") -> None:
+        self._model, self._before, self._after, self.mapping = model, before, after, mapping
+        self.embodiment, self.identity = mapping.embodiment, identity
         self.cameras = tuple(dict.fromkeys(entry.camera for entry in mapping.images.values()))
         parts = [part for entry in mapping.state.values() for part in entry.parts]
         self.streams = tuple(dict.fromkeys(part.stream for part in parts))
@@ -69,13 +70,13 @@ class LerobotPolicy(Policy):
     @torch.inference_mode()
     def act_batch(self, observations: Sequence[Observation], prompts: Sequence[str]) -> list[ActionChunk]:
         batch: dict[str, Any] = {TASK: list(prompts)}
-        for key in self._mapping.images:
-            images = np.stack([self._mapping.encode_image(key, o.images) for o in observations])
+        for key in self.mapping.images:
+            images = np.stack([self.mapping.encode_image(key, o.images) for o in observations])
             batch[key] = torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32) / 255
-        for key in self._mapping.state:
-            batch[key] = torch.from_numpy(np.stack([self._mapping.encode_state(key, o.state) for o in observations]))
+        for key in self.mapping.state:
+            batch[key] = torch.from_numpy(np.stack([self.mapping.encode_state(key, o.state) for o in observations]))
         said = self._after(self._model.predict_action_chunk(self._before(batch)))
-        actions = self._mapping.decode_actions({ACTION: said.to("cpu", torch.float32).numpy()})
+        actions = self.mapping.decode_actions({ACTION: said.to("cpu", torch.float32).numpy()})
         steps = self.horizon or actions.shape[1]
         if actions.shape[:2] != (len(prompts), steps) or not self.embodiment.chunk_length <= steps <= LONGEST_CHUNK:
             raise ContractError(
@@ -89,21 +90,21 @@ class LerobotPolicy(Policy):
 
     def _first(self) -> Array:
         """One chunk, of a black scene: says how long they are, and warms the model up."""
-        still = self._mapping.still()
+        still = self.mapping.still()
         chunk = self.act_batch([still], [STILL_PROMPT])[0]
         self.reset()
         return chunk.actions[None]
 
 
 def open_lerobot(reference: str, embodiment: Embodiment) -> LerobotPolicy:
-    """``PATH-OR-ID`` or ``PATH-OR-ID?device=cuda&mapping=FILE`` → policy.
+    """``PATH-OR-ID`` or ``PATH-OR-ID?device=cuda&mapping=FILE&identity=NAME`` → policy.
 
     Raises:
         MissingExtraError: LeRobot is not installed here.
         ContractError: the policy was trained for other cameras, states or actions, or looks back in time.
         RunError: there is no such policy, or LeRobot cannot load it.
     """
-    path, options = path_with_options("lerobot", reference, ("device", "mapping"))
+    path, options = path_with_options("lerobot", reference, ("device", "identity", "mapping"))
     try:
         from lerobot.configs.policies import PreTrainedConfig
         from lerobot.policies.factory import get_policy_class, make_pre_post_processors
@@ -124,7 +125,8 @@ def open_lerobot(reference: str, embodiment: Embodiment) -> LerobotPolicy:
         raise RunError(f"LeRobot cannot load {path}: {printable(str(error))}") from error
     if getattr(config, "n_obs_steps", 1) != 1:
         raise ContractError(f"{path} looks {config.n_obs_steps} observations back, but a policy here sees only now")
-    return LerobotPolicy(model, before, after, policy_mapping(config, embodiment, options.get("mapping", ""), path))
+    mapping = policy_mapping(config, embodiment, options.get("mapping", ""), path)
+    return LerobotPolicy(model, before, after, mapping, options.get("identity", ""))
 
 
 def policy_mapping(config: Any, embodiment: Embodiment, file: str, where: str) -> ModelMapping:

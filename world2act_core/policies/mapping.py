@@ -7,6 +7,7 @@ of your own gets a file of its own, named in the policy's address (``mapping=FIL
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -102,6 +103,12 @@ class ModelMapping:
     embodiment: Embodiment
     file: str
     fixed: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what it says, wherever that was read from: the same numbers mean something else by another."""
+        said = [sorted(part.items()) for part in (self.images, self.state, self.actions, self.fixed)]
+        return hashlib.sha256(repr((said, self.language)).encode()).hexdigest()
 
     @property
     def standard_state(self) -> tuple[str, ...]:

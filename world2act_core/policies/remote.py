@@ -15,6 +15,7 @@ from typing import Any
 
 from world2act_core.embodiment import Embodiment
 from world2act_core.errors import ContractError, PolicyServerError, World2ActError, printable, without_key
+from world2act_core.policies.identity import shortened
 from world2act_core.policies.mapping import STILL_PROMPT, ModelMapping, load_mapping
 from world2act_core.policies.protocol import Policy
 from world2act_core.policies.server_address import ServerAddress
@@ -44,10 +45,17 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer of a server: actions key → ``(B, H, D)``, and what it says that it took: part → seconds."""
+    """One answer of a server.
+
+    Attributes:
+        actions: key → ``(B, H, D)``.
+        timing: what it says that it took, part → seconds.
+        identity: of the policy that answered, where the server is one of ours; "" of others.
+    """
 
     actions: Mapping[str, Array]
     timing: Mapping[str, float] = field(default_factory=dict)
+    identity: Any = ""
 
 
 class StaleConnection(PolicyServerError):
@@ -74,7 +82,7 @@ class RemotePolicy(Policy):
         self.address, self.embodiment = address, embodiment
         self.mapping: ModelMapping = load_mapping(self.protocol, embodiment, address.mapping)
         self.identity = address.identity
-        self._connected = self._restart_due = False
+        self._connected = self._restart_due = self._states_identity = False
         self._agreement: Agreement | None = None
         self.horizon = 0
         address.token()  # a secret that is not there is reported before anything is connected
@@ -161,6 +169,8 @@ class RemotePolicy(Policy):
                 raise
             self._drop()
             answer = self._asked(observations, prompts, deadline)
+        if self._states_identity and answer.identity and answer.identity != self.identity:
+            raise self._another()  # some connections outlive the server that they were made to
         return self._checked(answer, len(observations), self.horizon), answer.timing
 
     def _asked(self, observations: Sequence[Observation], prompts: Sequence[str], deadline: float) -> Answer:
@@ -186,7 +196,7 @@ class RemotePolicy(Policy):
         if before is not None and (agreement.horizon or before.horizon, agreement.images, agreement.state) != (
             before.horizon, before.images, before.state,
         ):  # fmt: skip
-            raise ContractError(f"{self.address} came back with another policy than before: restart to use it")
+            raise self._another()
         return agreement
 
     def _find_out(self, agreement: Agreement) -> Agreement:
@@ -238,14 +248,16 @@ class RemotePolicy(Policy):
             return
         self.stateful = about.get("stateful") is True
         said, before = about.get("identity"), self.identity
+        self._states_identity = bool(said)
         self.identity = (printable(said) if isinstance(said, str) else "") or self.address.identity
         if self.address.identity not in ("", self.identity):
             raise ContractError(
-                f"{self.address} says that it serves {self.identity[:12]}, its address says {self.address.identity}: "
-                f"leave identity out, the server knows"
+                f"{self.address} says that it serves {shortened(self.identity)}, its address says "
+                f"{self.address.identity}: leave identity out, the server knows"
             )
         if before and self.identity != before:
-            raise ContractError(f"{self.address} came back with another policy than before: restart to use it")
+            self.identity = before
+            raise self._another()
         sizes: dict[str, tuple[int, int]] = {}
         frames = about.get("frames")
         for key, size in frames.items() if isinstance(frames, dict) else ():
@@ -259,6 +271,9 @@ class RemotePolicy(Policy):
                 raise self.fault(f"wants an image {str(key)[:40]!r} of size {str(size)[:40]}, which there is not")
             sizes[key] = (size[0], size[1])
         self.mapping = self.mapping.resized(sizes)
+
+    def _another(self) -> ContractError:
+        return ContractError(f"{self.address} came back with another policy than before: restart to use it")
 
     def fault(self, reason: str, kind: type[PolicyServerError] = PolicyServerError) -> PolicyServerError:
         """The error to raise, with foreign words made fit for a message and our token taken out of them."""

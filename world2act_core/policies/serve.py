@@ -34,13 +34,18 @@ def new_server(protocol: str, served: ServedPolicy, host: str, port: int | None,
 def serve_until_stopped(server: Server) -> None:
     """Serve until SIGINT, SIGTERM, or whatever else ends the server. Call from the main thread."""
 
+    ending: list[threading.Thread] = []
+
     def end(*_: object) -> None:
         # Some servers' stop waits until serve has returned, which it cannot within the handler.
-        threading.Thread(target=server.stop, daemon=True).start()
+        ending.append(threading.Thread(target=server.stop, daemon=True))
+        ending[-1].start()
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         server.serve()
+        for thread in ending:
+            thread.join()  # connections are still being closed, which an interpreter that ends could not do any more
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

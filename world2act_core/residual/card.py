@@ -9,6 +9,7 @@ from typing import Any
 
 from world2act_core.embodiment import Embodiment
 from world2act_core.errors import RunError
+from world2act_core.policies.identity import shortened
 from world2act_core.policies.seen import SeenInputs
 from world2act_core.types import Array
 
@@ -114,4 +115,4 @@ def _plain(values: Array) -> list[float]:
 
 
 def _short(identity: str) -> str:
-    return identity[:12] if identity else "which states no identity"
+    return shortened(identity) if identity else "which states no identity"

@@ -68,12 +68,13 @@ class CosmosPolicy(RemotePolicy):
         self, agreement: Agreement, observations: Sequence[Observation], prompts: Sequence[str], deadline: float
     ) -> Answer:
         key = next(iter(self.mapping.actions))
-        chunks = [self._infer(agreement, o, prompt, deadline) for o, prompt in zip(observations, prompts, strict=True)]
-        if len({chunk.shape for chunk in chunks}) != 1:
+        answers = [self._infer(agreement, o, prompt, deadline) for o, prompt in zip(observations, prompts, strict=True)]
+        if len({chunk.shape for chunk, _ in answers}) != 1:
             raise self.fault("answers chunks of different shapes")
-        return Answer({key: np.stack(chunks)})
+        return Answer({key: np.stack([chunk for chunk, _ in answers])}, identity=answers[-1][1])
 
-    def _infer(self, agreement: Agreement, observation: Observation, prompt: str, deadline: float) -> Array:
+    def _infer(self, agreement: Agreement, observation: Observation, prompt: str, deadline: float) -> tuple[Array, Any]:
+        """A chunk ``(H, A)``, and which policy says it answered."""
         request: dict[str, Any] = {key: self.mapping.encode_image(key, observation.images) for key in agreement.images}
         request |= {key: self.mapping.encode_state(key, observation.state) for key in agreement.state}
         request[agreement.language] = prompt
@@ -88,7 +89,7 @@ class CosmosPolicy(RemotePolicy):
             raise self.fault("answered 'error', which is all that it says: see its log")
         actions = said.get("actions") if isinstance(said, dict) else None
         try:
-            return np.asarray(actions, np.float32)
+            return np.asarray(actions, np.float32), said.get("identity", "") if isinstance(said, dict) else ""
         except (ValueError, TypeError):
             raise self.fault("answered actions that are no list of vectors") from None
 

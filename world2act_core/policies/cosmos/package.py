@@ -103,7 +103,7 @@ class CosmosPackagePolicy(Policy):
         steps: int = DENOISING_STEPS,
     ) -> None:
         self._package, (self._model, _), self._stats, self._settings = package, loaded, stats, settings
-        self._mapping, self._seed, self._steps, self.embodiment = mapping, seed, steps, mapping.embodiment
+        self.mapping, self._seed, self._steps, self.embodiment = mapping, seed, steps, mapping.embodiment
         self.cameras = tuple(entry.camera for entry in mapping.images.values())
         parts = [part for entry in mapping.state.values() for part in entry.parts]
         self.streams = tuple(dict.fromkeys(part.stream for part in parts))
@@ -133,10 +133,8 @@ class CosmosPackagePolicy(Policy):
             ContractError: the checkpoint's embeddings hold no such instruction, or its actions are not the robot's.
             RunError: the package failed.
         """
-        shown: dict[str, Any] = {
-            key: self._mapping.encode_image(key, observation.images) for key in self._mapping.images
-        }
-        shown |= {key: self._mapping.encode_state(key, observation.state) for key in self._mapping.state}
+        shown: dict[str, Any] = {key: self.mapping.encode_image(key, observation.images) for key in self.mapping.images}
+        shown |= {key: self.mapping.encode_state(key, observation.state) for key in self.mapping.state}
         if BASE in shown:
             shown[PROPRIO] = in_world(shown[PROPRIO], shown.pop(BASE))
         known = self._package.t5_text_embeddings_cache
@@ -161,7 +159,7 @@ class CosmosPackagePolicy(Policy):
             raise RunError(f"Cosmos Policy's package cannot act: {_reason(error)}{_without_gpu()}") from error
         if chunk.ndim != 2 or len(chunk) != self.horizon:
             raise ContractError(f"Cosmos Policy answered actions of shape {chunk.shape}, not {self.horizon} steps")
-        return ActionChunk(self._mapping.decode_actions({"actions": chunk}), observation.stamp, prompt)
+        return ActionChunk(self.mapping.decode_actions({"actions": chunk}), observation.stamp, prompt)
 
 
 def open_cosmos_package(reference: str, embodiment: Embodiment) -> CosmosPackagePolicy:

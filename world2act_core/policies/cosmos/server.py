@@ -114,4 +114,5 @@ def _answer(served: ServedPolicy, request: Any) -> dict[str, Any]:
 
     reply = served.answer(given(mapping.images), given(mapping.state), [request.get(mapping.language, "")], 1)
     chunk = next(iter(reply.actions.values()))[0]
-    return {"actions": list(chunk), "future_image_predictions": {}, "value_prediction": None}
+    return {"actions": list(chunk), "future_image_predictions": {}, "value_prediction": None,
+            "identity": served.identity}  # fmt: skip

@@ -106,6 +106,7 @@ class Gr00tPolicy(RemotePolicy):
         return Answer(
             {key.removeprefix(prefix): value for key, value in actions.items() if isinstance(value, np.ndarray)},
             _told(info),
+            info.get("identity", "") if isinstance(info, dict) else "",
         )
 
     def _restart(self, deadline: float) -> None:

@@ -111,7 +111,7 @@ class Gr00tServer(Server):
         )
         actions = {f"action.{key}" if flat else key: value for key, value in reply.actions.items()}
         timing = {"policy_s": reply.policy_s, "server_s": time.perf_counter() - began}
-        return [actions, {"timing": timing}]
+        return [actions, {"timing": timing, "identity": self._served.identity}]
 
     def _nested(self, observation: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[Any]]:
         parts = [observation.get(name, {}) for name in ("video", "state", "language")]

@@ -85,7 +85,7 @@ class OpenpiPolicy(RemotePolicy):
         """openpi has no word for it. Where our own server serves a policy that remembers, a new connection says it."""
         if self.stateful:
             self._connect(deadline)
-            self._receive(deadline)
+            self.heed(self._receive(deadline))
 
     def _ask(
         self, agreement: Agreement, observations: Sequence[Observation], prompts: Sequence[str], deadline: float
@@ -97,7 +97,8 @@ class OpenpiPolicy(RemotePolicy):
             if len(rows) == len(answers) and len({row.shape for row in rows}) == 1:
                 whole[key] = np.stack(rows)
         parts = {part for answer in answers for part in answer.timing}
-        return Answer(whole, {part: sum(answer.timing.get(part, 0.0) for answer in answers) for part in parts})
+        told = {part: sum(answer.timing.get(part, 0.0) for answer in answers) for part in parts}
+        return Answer(whole, told, answers[-1].identity)
 
     def _infer(self, agreement: Agreement, observation: Observation, prompt: str, deadline: float) -> Answer:
         request: dict[str, Any] = {key: self.mapping.encode_image(key, observation.images) for key in agreement.images}
@@ -110,7 +111,7 @@ class OpenpiPolicy(RemotePolicy):
             raise self.fault(f"cannot be sent to: {_reason(error)}", StaleConnection) from error
         said = self._receive(deadline)
         told = {part: seconds_told(said.get(f"{part}_timing"), "infer_ms", 0.001) for part in ("server", "policy")}
-        return Answer(said, {part: seconds for part, seconds in told.items() if seconds})
+        return Answer(said, {part: seconds for part, seconds in told.items() if seconds}, said.get("identity", ""))
 
     def _receive(self, deadline: float) -> dict[str, Any]:
         assert self._connection is not None

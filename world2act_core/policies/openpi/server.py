@@ -18,7 +18,8 @@ from world2act_core.policies.openpi.wire import LARGEST, pack, unpack
 from world2act_core.policies.serving import ServedPolicy, Server, said_of
 
 GOODBYE_S = 2.0
-"""How long a new client waits for the last one's connection to be closed, of a policy that remembers its episode."""
+"""How long a new client waits for the last one's connection to be closed, of a policy that remembers its episode; and how
+long this server, when it ends, waits for a connection to close."""
 
 
 class OpenpiServer(Server):
@@ -45,6 +46,7 @@ class OpenpiServer(Server):
                 compression=None,
                 max_size=LARGEST,
                 process_request=self._admit,
+                close_timeout=GOODBYE_S,
                 ping_interval=None,  # a robot may think between two requests for as long as it wants
             )
         except OSError as error:
@@ -102,6 +104,7 @@ class OpenpiServer(Server):
         )
         answer: dict[str, Any] = {key: value[0] for key, value in reply.actions.items()}
         answer["server_timing"] = {"infer_ms": 1000 * (time.perf_counter() - began)}
+        answer["identity"] = self._served.identity
         answer["policy_timing"] = {"infer_ms": 1000 * reply.policy_s}
         connection.send(pack(answer))
 
