@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from tests.learning.scenes import EMBODIMENT
 from tests.policies.peering import address, known_chunk, peer
 from tests.policies.served import serving
 from world2act_core.cli import USAGE_ERROR, main
+from world2act_core.embodiment import Embodiment
 from world2act_core.episodes.sources import iterate_source
 from world2act_core.errors import RunError, World2ActError
-from world2act_core.policies.address import open_policy
+from world2act_core.policies.address import open_policy, register_policy_scheme
 from world2act_core.policies.compact import load_compact
 from world2act_core.policies.identity import policy_digest
 from world2act_core.policies.protocol import Policy
-from world2act_core.recipes.given_base import ask, given_base
+from world2act_core.recipes.given_base import AskedBase, ask, given_base
 from world2act_core.residual.bases import open_named, read_base_address
 from world2act_core.residual.export import export_run
 from world2act_core.residual.policy import PostTrainedPolicy
@@ -50,19 +52,28 @@ def acted(reference: str) -> Any:
     return open_policy(reference, EMBODIMENT).act(seen(recorded(50)), "push right").actions
 
 
-def test_the_run_keeps_what_the_base_said_at_every_chunk_and_learns_as_beside_its_file(
-    asked: Path, trained: Path, logs: Path, port: int
-) -> None:
+def answers_in(run: Path, *names: str) -> dict[str, Any]:
+    return {name: np.load(run / f"base_at_{name}" / "answers.npy") for name in names}
+
+
+def expected(trained: Path, *sources: Path) -> Any:
+    """What the base in its file does at every chunk of some bags."""
     base = load_compact(trained / "base" / "policy.pt", EMBODIMENT)
-    expected = [
-        base.act(Observation(0.0, {name: v[row] for name, v in episode.images.items()},
-                             {name: v[step] for name, v in episode.state.items()}), "").actions
-        for episode in iterate_source(logs / "logged", EMBODIMENT, ["agentview"], frame_every=4)
-        for row, step in enumerate(episode.chunk_starts(4))
-    ]  # fmt: skip
-    answers = np.load(asked / "base_actions" / "logged.npy")
+    found = []
+    for episode in (e for s in sources for e in iterate_source(s, EMBODIMENT, ["agentview"], frame_every=4)):
+        for row, step in enumerate(episode.chunk_starts(4)):
+            images = {name: frames[row] for name, frames in episode.images.items()}
+            state = {name: rows[step] for name, rows in episode.state.items()}
+            found.append(base.act(Observation(0.0, images, state), "").actions)
+    return found
+
+
+def test_the_run_keeps_what_the_base_said_at_every_chunk_and_learns_as_beside_its_file(
+    asked: Path, trained: Path, logs: Path
+) -> None:
+    (answers,) = answers_in(asked, "logged").values()
     assert answers.shape == (72, 4, 7) and np.ptp(answers) > 0.05
-    np.testing.assert_allclose(answers, expected, atol=1e-6)
+    np.testing.assert_allclose(answers, expected(trained, logs / "logged"), atol=1e-6)
     named = read_base_address(asked / "base" / "base.json")
     assert named.identity == file_digest(trained / "base" / "policy.pt") and named.cameras == ("agentview",)
     assert not (asked / "base" / "policy.pt").exists()
@@ -75,22 +86,80 @@ def test_training_goes_on_without_the_base_once_it_has_answered(
     trained: Path, logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
-    recipe.write_text((logs / "recipe.yaml").read_text().replace("stage2: {steps: 15", "stage2: {steps: 16"))
+    recipe.write_text(RECIPE + "stage2_on_videos: real\nstage2_on_demonstrations: 0.3\n")
+    names = "logged", "videos", "demonstrations"
     with serving("--policy", f"compact:{trained}", "--protocol", "openpi") as (_, port):
         there = address("openpi", port, connect_timeout_ms=2000)
-        assert main(command(logs, run, "--base", there)) == 0
-    capsys.readouterr()
-    assert main(command(logs, run, "--base", there, "--recipe", str(recipe))) == 0
+        assert main(command(logs, run, "--base", there, "--recipe", str(recipe))) == 0
+        capsys.readouterr()
+        patient = address("openpi", port, connect_timeout_ms=3000)
+        assert main(command(logs, run, "--base", patient, "--recipe", str(recipe))) == 0
+        said = capsys.readouterr().out
+        assert all(f"base_at_{name}: done before" in said for name in names), "where it is does not matter"
+    answers = answers_in(run, *names)
+    for name, found in answers.items():
+        more = [logs / "demonstrations"] * (name == "videos")  # they show the skill too
+        np.testing.assert_allclose(found, expected(trained, logs / name, *more), atol=1e-6)
+    without = command(logs, run, "--base", patient, "--recipe", str(recipe), "--seed", "1")
+    assert main(without) == 0
     said = capsys.readouterr().out
-    assert "going on with what it answered before" in said and "base_actions: done before" in said
+    assert "going on with what it answered before" in said and "base_at_videos: done before" in said
     assert "stage2: configuration, code or inputs have changed" in said
+    assert main([*without, "--logged", str(logs / "logged"), str(logs / "demonstrations")]) == USAGE_ERROR
+    assert "cannot be connected" in capsys.readouterr().err.replace("\n", " "), "there is more to ask, and nobody"
+    assert np.array_equal(answers_in(run, "logged")["logged"], answers["logged"]), "nothing is lost"
+    assert main(command(logs, tmp_path / "new", "--base", patient)) == USAGE_ERROR
     with pytest.raises(World2ActError, match="cannot be connected"):
         open_policy(f"run:{run}", EMBODIMENT)
-    assert main(command(logs, tmp_path / "new", "--base", there)) == USAGE_ERROR
-    assert "cannot be connected" in capsys.readouterr().err.replace("\n", " ")
-    both = command(logs, run, "--base", there, "--recipe", str(recipe), "--logged", str(logs / "logged"))
-    assert main([*both, str(logs / "demonstrations")]) == USAGE_ERROR, "there is more to ask, and nobody"
-    assert "cannot be connected" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_base_is_asked_with_the_prompts_that_were_carried_out_though_models_learn_by_whole_tasks(
+    logs: Path, tmp_path: Path
+) -> None:
+    register_policy_scheme("prompted", "tests.cli.test_post_train_asked:open_prompted")
+    assert main(command(logs, tmp_path, "--base", "prompted:")) == 0
+    (answers,) = answers_in(tmp_path, "logged").values()
+    again = np.array([False] * 3 + [True] * 3)  # six chunks an episode, of which the second skill takes three
+    assert np.array_equal(answers[:, 0, 0] > 0, np.tile(again, 12))
+
+
+class Prompted(Policy):
+    """Says whether it was told the second skill of a toy episode."""
+
+    cameras, horizon, identity = ("agentview",), 4, "a"
+
+    def reset(self) -> None:
+        pass
+
+    def act(self, observation: Observation, prompt: str) -> ActionChunk:
+        return ActionChunk(np.full((4, 7), prompt.endswith("again"), np.float32), observation.stamp, prompt)
+
+
+def open_prompted(reference: str, embodiment: Embodiment) -> Policy:
+    return Prompted()
+
+
+def test_another_mapping_is_another_base(
+    trained: Path, logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = resources.files("world2act_core.policies") / "mappings" / "gr00t" / "libero_panda.yaml"
+    (tmp_path / "elsewhere").mkdir()
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(shipped.read_text())
+    with serving("--policy", f"compact:{trained}", "--protocol", "gr00t") as (_, port):
+        there = address("gr00t", port, mapping="mine.yaml")
+        monkeypatch.chdir(tmp_path)
+        assert main(command(logs, Path("run"), "--base", there)) == 0
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        acted("run:../run")
+        mine.write_text(mine.read_text().replace("mirror: true", "mirror: false"))
+        with pytest.raises(RunError, match="the mapping of gr00t://.* has changed since the residual was trained"):
+            open_policy("run:../run", EMBODIMENT)
+        monkeypatch.chdir(tmp_path)
+        capsys.readouterr()
+        assert main(command(logs, Path("run"), "--base", there)) == 0
+        assert "base_at_logged: configuration, code or inputs have changed" in capsys.readouterr().out
+        acted("run:run")
 
 
 def test_another_policy_at_the_address_is_refused(asked: Path, port: int) -> None:
@@ -117,7 +186,7 @@ def test_a_strangers_server_is_known_by_what_its_address_calls_it(
         assert policy.metadata["images"] == {"agentview": [256, 256]}, "the simulator must render what the base knows"
         assert policy.act(seen(recorded(50)), "push right").timing["round_trip"] > 0
     assert read_base_address(run / "base" / "base.json").identity == "panda-finetune-3"
-    answers = {name: np.load(run / "base_actions" / f"{name}.npy") for name in ("logged", "videos", "demonstrations")}
+    answers = answers_in(run, "logged", "videos", "demonstrations")
     assert [len(chunks) for chunks in answers.values()] == [72, 72, 36]
     np.testing.assert_allclose(answers["logged"], np.tile(known_chunk(0, 16)[:4], (72, 1, 1)), atol=1e-7)
 
@@ -165,6 +234,14 @@ def test_an_export_names_the_base_that_it_cannot_hold(asked: Path, logs: Path, t
 def test_a_compact_base_is_its_file_however_it_is_named(how: str, trained: Path) -> None:
     file = given_base(how.format(trained), EMBODIMENT, trained, print)
     assert isinstance(file, Path) and file_digest(file) == file_digest(trained / "base" / "policy.pt")
+
+
+def test_a_run_is_no_base_of_its_own_and_the_base_of_one_is_what_that_run_names(asked: Path, port: int) -> None:
+    with pytest.raises(World2ActError, match="a run cannot be its own base"):
+        given_base(f"run:{asked}", EMBODIMENT, asked, print)
+    base = given_base(f"run:{asked}#base", EMBODIMENT, asked, print)
+    assert isinstance(base, AskedBase) and base.named == read_base_address(asked / "base" / "base.json")
+    base.close()
 
 
 def test_a_checkpoint_is_known_by_its_weights_and_settings(tmp_path: Path) -> None:

@@ -12,11 +12,19 @@ import numpy as np
 
 from world2act_core.embodiment import Embodiment
 from world2act_core.episodes.chunks import skill_at
-from world2act_core.errors import ContractError, World2ActError
+from world2act_core.errors import ContractError, MissingExtraError, PolicyServerError, World2ActError
 from world2act_core.policies.protocol import Policy
 from world2act_core.recipes.stage_files import BASE_ADDRESS, POLICY
-from world2act_core.residual.bases import BaseAddress, compact_file, open_base, read_base_address
-from world2act_core.runs.stage import write_text
+from world2act_core.residual.bases import (
+    BaseAddress,
+    absolute,
+    base_of_run,
+    compact_file,
+    open_base,
+    open_named,
+    read_base_address,
+)
+from world2act_core.runs.stage import MANIFEST, read_stage, write_text
 from world2act_core.types import Array, Episode, Observation
 
 
@@ -51,7 +59,7 @@ def given_base(base: str, embodiment: Embodiment, run: Path, announce: Callable[
     """What ``--base`` names: the file of a compact policy, or a policy to ask.
 
     Args:
-        run: folder of the run; where it kept what this base said, it need not be there any more.
+        run: folder of the run; where it kept what this base said, a server need not be there any more.
 
     Raises:
         World2ActError: there is no such policy, or nothing tells which one it is.
@@ -63,18 +71,27 @@ def given_base(base: str, embodiment: Embodiment, run: Path, announce: Callable[
         raise World2ActError(
             f"--base {base} is not a file: name that of the policy, as RUN/base/{POLICY}, or the address of any policy"
         )
+    before = base_of_run(base)
+    address = absolute(base) if before is None else before.address
+    if address == f"run:{run.resolve()}":
+        raise World2ActError(f"--base {base} is what is to be made: a run cannot be its own base")
     try:
-        opened = open_base(base, embodiment)
+        opened = open_base(address, embodiment) if before is None else open_named(before, embodiment)
         policy = opened.open()
-    except World2ActError as absent:
-        return _kept(base, run, absent, announce)
+    except (PolicyServerError, MissingExtraError) as absent:
+        return _kept(address, run, absent, announce)
     cameras = tuple(name for name in embodiment.cameras if name in policy.cameras)
-    return AskedBase(BaseAddress(base, opened.identity, cameras), policy)
+    return AskedBase(BaseAddress(address, opened.identity, cameras, opened.mapping), policy)
 
 
-def _kept(base: str, run: Path, absent: World2ActError, announce: Callable[[str], None]) -> AskedBase:
+def _kept(address: str, run: Path, absent: World2ActError, announce: Callable[[str], None]) -> AskedBase:
+    """What the run knows of a base that is not there now."""
     file = run / "base" / BASE_ADDRESS
-    if not file.is_file() or (named := read_base_address(file)).address != base:
+    if not (file.is_file() and (file.parent / MANIFEST).is_file()):
+        raise absent
+    read_stage(file.parent)
+    named = read_base_address(file)
+    if named.address != address:
         raise absent
     announce(f"{absent}; going on with what it answered before")
     return AskedBase(named, absent)
@@ -85,8 +102,8 @@ def ask(
 ) -> Array:
     """What a policy would do at every chunk of logged episodes, ``(N, M, A)`` float32 in range.
 
-    It is asked as on the robot: chunk after chunk of one episode, with the prompt that was being carried out, and told
-    where an episode begins. A policy that draws its actions is asked once.
+    It is asked as on the robot: chunk after chunk of one episode, with the prompt that was being carried out as the
+    episode tells it, and told where an episode begins. A policy that draws its actions is asked once.
 
     Args:
         episodes: in the order of the table that the answers are for.

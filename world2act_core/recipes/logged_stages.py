@@ -15,7 +15,7 @@ from world2act_core.episodes.chunks import ChunkTable, chunk_table
 from world2act_core.episodes.messages import HOW_EPISODES_ARE_MARKED
 from world2act_core.episodes.reader import BagReport
 from world2act_core.episodes.sources import find_sources, iterate_source
-from world2act_core.errors import World2ActError
+from world2act_core.errors import RunError, World2ActError
 from world2act_core.policies.seen import SeenInputs
 from world2act_core.recipes.given_base import AskedBase, ask
 from world2act_core.recipes.settings import Recipe
@@ -27,7 +27,7 @@ from world2act_core.runs import Stage
 from world2act_core.runs.stage import write_json
 from world2act_core.types import Episode
 
-SOURCES, LEFT_OUT = "sources.json", "left_out.json"
+SOURCES, LEFT_OUT, ANSWERS = "sources.json", "left_out.json", "answers.npy"
 
 Inputs = Mapping[str, Sequence[Path]]
 """Paths by the option that names them."""
@@ -60,16 +60,13 @@ class LoggedStages(Stages):
         stage.metrics = {**found, "left_out": len(left_out)}
         stage.starts = list(table.start_ids)  # "" of what was no simulator's
 
-    def base_actions(self, stage: Stage, base: AskedBase, asked: Sequence[Stage]) -> None:
-        """What a base behind an address would do at every chunk of some stages' episodes: a file for each of these."""
-        chunks = {read.name: int(read.metrics["chunks"]) for read in asked}
-        for read in asked:
-            episodes = (self._as_learned(episode, False) for episode in self._episodes(read))
-            label = f"asking the base: {read.name}"
-            kept = stage.scratch / read.name
-            answers = ask(base.policy(), episodes, self.embodiment, kept, label, chunks[read.name])
-            np.save(stage.path(f"{read.name}.npy"), answers)
-        stage.metrics = dict(chunks)
+    def ask(self, stage: Stage, base: AskedBase, at: Stage) -> None:
+        """What a base behind an address would do at every chunk of a stage's episodes, with the prompts that were
+        carried out there, whatever the models' clips are."""
+        chunks, label = int(at.metrics["chunks"]), f"asking the base: {at.name}"
+        answers = ask(base.policy(), self._episodes(at), self.embodiment, stage.scratch / "answers", label, chunks)
+        np.save(stage.path(ANSWERS), answers)
+        stage.metrics = {"chunks": len(answers)}
 
     def stage2_of_logs(
         self,
@@ -80,19 +77,19 @@ class LoggedStages(Stages):
         world_model: Stage,
         stage1: Stage,
         logged: Stage,
-        answers: Stage | None = None,
+        *answers: Stage,
     ) -> None:
         """Stage 2 without a simulator: what would the base do at every chunk of logged episodes?
 
         Args:
-            answers: of a base that is no file of ours, as ``base_actions`` kept them.
+            answers: of a base that is no file of ours: what it said at the chunks of other stages, see ``ask``.
         """
         trainer = self.trainer(demonstrations, base, world_model, stage1)
         shown = self._told(videos, answers, with_actions=False)
         trainer.learn_beside(shown, self._told(demonstrations, answers))
         trainer.train_once(trainer.rolled_out(self._told(logged, answers, with_actions=False)), stage)
 
-    def asked_at(self, demonstrations: Stage, videos: Stage, logged: Stage) -> list[Stage]:
+    def learned_at(self, demonstrations: Stage, videos: Stage, logged: Stage) -> list[Stage]:
         """The stages at whose chunks Stage 2 must know what the base would do."""
         at_videos, at_demonstrations = self.recipe.stage2_on_videos != "none", self.recipe.stage2_on_demonstrations > 0
         return [logged, *[videos] * at_videos, *[demonstrations] * at_demonstrations]
@@ -104,11 +101,23 @@ class LoggedStages(Stages):
         seen = SeenInputs(self.recipe.cameras, config.streams, config.image_size)
         return FrozenBase(read_base_address(elsewhere).identity, self.embodiment, seen, _as_it_answered)
 
-    def _told(self, stage: Stage, answers: Stage | None, *, with_actions: bool = True) -> ChunkTable:
-        """The chunks of a stage, with what the base answered at each if it was asked there."""
+    def _told(self, stage: Stage, answers: Sequence[Stage], *, with_actions: bool = True) -> ChunkTable:
+        """The chunks of a stage, with what the base answered at each if it was asked there.
+
+        Raises:
+            RunError: the episodes are read otherwise than when it was asked.
+        """
         table = self.table([stage], with_actions=with_actions)
-        file = answers and answers.path(f"{stage.name}.npy")
-        return replace(table, base=np.load(file)) if file and file.is_file() else table
+        for asked in answers:
+            if asked.name == asked_at(stage):
+                base = np.load(asked.path(ANSWERS))
+                if len(base) != len(table):
+                    raise RunError(
+                        f"{asked.folder} holds what the base said at {len(base)} chunks, but there are {len(table)} "
+                        f"now: remove that folder, so that it is asked again"
+                    )
+                return replace(table, base=base)
+        return table
 
     def table(self, stages: list[Stage], *, with_actions: bool = True) -> ChunkTable:
         return self._table(
@@ -139,6 +148,11 @@ class LoggedStages(Stages):
     def _as_learned(self, episode: Episode, with_actions: bool) -> Episode:
         seen = episode if with_actions else episode.without_actions()
         return replace(seen, skills=()) if self.recipe.clips == "tasks" else seen
+
+
+def asked_at(stage: Stage) -> str:
+    """Name of the stage that keeps what the base said at the chunks of another."""
+    return f"base_at_{stage.name}"
 
 
 def _as_it_answered(table: ChunkTable) -> torch.Tensor:

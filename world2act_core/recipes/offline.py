@@ -24,6 +24,7 @@ from world2act_core.recipes.logged_stages import (
     LEFT_OUT,
     Inputs,
     LoggedStages,
+    asked_at,
     flat,
     nothing_of,
     sources_of,
@@ -31,7 +32,7 @@ from world2act_core.recipes.logged_stages import (
 )
 from world2act_core.recipes.settings import Recipe
 from world2act_core.recipes.stage_files import BASE_ADDRESS, POLICY
-from world2act_core.recipes.stages import stage_config
+from world2act_core.recipes.stages import scene, stage_config
 from world2act_core.residual.bases import write_base_address
 from world2act_core.runs import Run, Stage
 from world2act_core.runs.stage import file_digest
@@ -83,7 +84,8 @@ class OfflineLearning(Learning):
         return self.run.stage(name, work, config=kept, **how)
 
     def _noted(self, name: str, inputs: Inputs) -> Stage:
-        config = {**stage_config(self.recipe, "clips"), "inputs_sha256": digest_of(flat(inputs))}
+        read = {"inputs_sha256": digest_of(flat(inputs)), "read": list(self.logged_work.cameras)}
+        config = {**scene(self.recipe), **read}
         return self._stage(name, lambda stage: self.logged_work.note(stage, inputs), config=config)
 
     @cached_property
@@ -113,24 +115,25 @@ class OfflineLearning(Learning):
         return self.run.stage("base", lambda stage: _copy(given, stage.path(POLICY)), config=config)
 
     @cached_property
-    def base_actions(self) -> Stage | None:
-        """What the base would do where Stage 2 needs to know, if it has to be asked for that."""
-        given = self.given
-        if not isinstance(given, AskedBase):
-            return None
-        asked = self.logged_work.asked_at(self.demonstrations, self.videos, self.free_pairs)
-        return self._stage(
-            "base_actions",
-            lambda stage: self.logged_work.base_actions(stage, given, asked),
-            config=stage_config(self.recipe, "clips"),
-            inputs=[self.base, *asked],
-            code=[given_base, chunks],
-        )
+    def answers(self) -> list[Stage]:
+        """What the base would do wherever Stage 2 needs to know, if it has to be asked for that."""
+        if not isinstance(self.given, AskedBase):
+            return []
+        stages = self.logged_work.learned_at(self.demonstrations, self.videos, self.free_pairs)
+        return [self._answers_at(at, self.given) for at in stages]
+
+    def _answers_at(self, at: Stage, base: AskedBase) -> Stage:
+        """Which policy answered by which mapping decides, not where it was; what was learned from it does not."""
+        known = {name: value for name, value in asdict(base.named).items() if name != "address"}
+        how: dict[str, Any] = {"config": known, "inputs": [at], "code": [given_base, chunks]}
+        if not self.run.is_sealed(asked_at(at), **how):
+            base.policy()  # before anything is cleared that it said
+        return self.run.stage(asked_at(at), lambda stage: self.logged_work.ask(stage, base, at), **how)
 
     @cached_property
     def stage2(self) -> Stage:
         read = [self.demonstrations, self.base, self.videos, self.world_model, self.stage1, self.free_pairs]
-        read += [self.base_actions] if self.base_actions else []
+        read += self.answers
         return self._stage(
             "stage2",
             lambda stage: self.logged_work.stage2_of_logs(stage, *read),
@@ -155,10 +158,10 @@ def post_train(
             base.
     """
     robot = load_embodiment(recipe.embodiment)
-    with contextlib.ExitStack() as opened:
+    with contextlib.ExitStack() as opened, contextlib.ExitStack() as asked:
         base = None if logs.base is None else given_base.given_base(logs.base, robot, folder, announce)
         if isinstance(base, AskedBase):
-            opened.callback(base.close)
+            asked.callback(base.close)
         recipe = _as_seen(logs, base, recipe, cameras, folder)
         torch.set_num_threads(recipe.torch_threads)
         learning = OfflineLearning(recipe, opened.enter_context(Run(folder, announce)), logs, base)
@@ -166,7 +169,8 @@ def post_train(
         if not logs.logged:
             return {stage.name: stage for stage in (learning.demonstrations, learning.base)}
         made = [learning.demonstrations, learning.free_pairs, learning.videos, learning.base]
-        made += [learning.base_actions] if learning.base_actions else []  # while the base is there
+        made += learning.answers
+        asked.close()  # a base that lives here takes memory, and is not needed any more
         made += [learning.world_model, learning.stage1, learning.stage2]
     return {stage.name: stage for stage in made}
 

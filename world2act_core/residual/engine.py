@@ -137,8 +137,13 @@ def open_export(export: Export, embodiment: Embodiment, base: str = "", provider
     known = open_base(base, embodiment) if base else None
     if known is None and export.elsewhere is not None:
         known = open_named(export.elsewhere, embodiment)
-    for one in export.cards.values():
-        one.check(known.identity if known else export.made_of["base"], embodiment, export.folder)
+    try:
+        for one in export.cards.values():
+            one.check(known.identity if known else export.made_of["base"], embodiment, export.folder)
+    except RunError:
+        if known is not None:
+            known.close()
+        raise
     policy: Policy
     if known is None:
         assert export.base is not None

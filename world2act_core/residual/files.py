@@ -134,10 +134,14 @@ def load_post_trained(base: str, residual: Path, embodiment: Embodiment, strengt
     """
     files = read_skills(residual) if residual.suffix == ".json" else {"": residual}
     opened = open_base(base, embodiment)
-    loaded = {skill: load_residual(file, opened.identity, embodiment) for skill, file in files.items()}
-    inputs = {card.inputs for _, card in loaded.values()}
-    if len(inputs) > 1:
-        raise RunError(f"{residual} names residuals that look at different cameras, streams or image sizes")
+    try:
+        loaded = {skill: load_residual(file, opened.identity, embodiment) for skill, file in files.items()}
+        inputs = {card.inputs for _, card in loaded.values()}
+        if len(inputs) > 1:
+            raise RunError(f"{residual} names residuals that look at different cameras, streams or image sizes")
+    except RunError:
+        opened.close()
+        raise
     networks = {skill: network for skill, (network, _) in loaded.items()}
     one = networks.get("") if set(networks) == {""} else None
     policy = opened.open()

@@ -196,6 +196,18 @@ class Run:
         self.stages[name] = stage
         return stage
 
+    def is_sealed(
+        self,
+        name: str,
+        *,
+        config: dict[str, Any] | None = None,
+        inputs: Iterable[Stage] = (),
+        code: Iterable[ModuleType] = (),
+    ) -> bool:
+        """Whether ``stage`` would find the work done, arguments as there."""
+        stage = self._open(name, config or {}, list(inputs), list(code))
+        return (stage.folder / MANIFEST).exists() and read_manifest(stage.folder).key == stage.key
+
     def _open(self, name: str, config: dict[str, Any], inputs: list[Stage], code: list[ModuleType]) -> Stage:
         for other in inputs:
             if not other.digest:

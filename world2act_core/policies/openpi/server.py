@@ -18,8 +18,8 @@ from world2act_core.policies.openpi.wire import LARGEST, pack, unpack
 from world2act_core.policies.serving import ServedPolicy, Server, said_of
 
 GOODBYE_S = 2.0
-"""How long a new client waits for the last one's connection to be closed, of a policy that remembers its episode; and how
-long this server, when it ends, waits for a connection to close."""
+"""How long a new client waits for the last one's connection to be closed, of a policy that remembers its episode; and
+how long this server, when it ends, waits for a connection to close."""
 
 
 class OpenpiServer(Server):
