@@ -142,6 +142,14 @@ def test_a_folder_with_other_things_is_refused(tmp_path: Path, settings: BuildSe
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
 
 
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_a_file_in_the_way_of_the_folder_is_said_and_stays(tmp_path: Path, settings: BuildSettings, out: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunError, match=f"{out} cannot be a folder, there is a file in its way"):
+        build_skills([write_bag(tmp_path / "bag", carrying(1))], tmp_path / out, settings)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_an_input_that_is_not_there_changes_nothing(tmp_path: Path, settings: BuildSettings) -> None:
     with pytest.raises(World2ActError, match="nowhere"):
         build_skills([tmp_path / "nowhere"], tmp_path / "out", settings)

@@ -18,7 +18,7 @@ from world2act_core.episodes import BagReport
 from world2act_core.episodes.lerobot.video import DEFAULT_CODEC
 from world2act_core.episodes.sources import find_sources, iterate_source
 from world2act_core.errors import ContractError, RunError, World2ActError
-from world2act_core.runs.stage import write_json
+from world2act_core.runs.stage import make_folder, write_json
 from world2act_core.skills.contact import ContactSegmenter
 from world2act_core.skills.grammar import GrammarDecomposer
 from world2act_core.skills.journal import FAILED, UNREADABLE, Record, append_record, read_journal, rewrite_journal
@@ -213,7 +213,7 @@ class _Builder:
             _check_same(path, json.loads(path.read_text()), wanted)
         elif self.folder.is_dir() and any(self.folder.iterdir()):
             raise RunError(f"{self.folder} is not empty and not a skill dataset: give a new folder")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         write_json(path, wanted)
 
 
