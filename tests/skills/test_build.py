@@ -150,6 +150,13 @@ def test_a_file_in_the_way_of_the_folder_is_said_and_stays(tmp_path: Path, setti
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.parametrize("every", [0, -2])
+def test_frames_at_no_step_are_refused_and_change_nothing(tmp_path: Path, settings: BuildSettings, every: int) -> None:
+    with pytest.raises(World2ActError, match=f"every {every}-th step are none: --frame-every takes 1 or more"):
+        build_skills([write_bag(tmp_path / "bag", carrying(1))], tmp_path / "out", replace(settings, frame_every=every))
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_input_that_is_not_there_changes_nothing(tmp_path: Path, settings: BuildSettings) -> None:
     with pytest.raises(World2ActError, match="nowhere"):
         build_skills([tmp_path / "nowhere"], tmp_path / "out", settings)

@@ -80,7 +80,8 @@ def build_skills(
         The figures of the report, which is written to ``folder/report.html``.
 
     Raises:
-        World2ActError: an input does not exist or cannot be opened as anything; nothing was changed.
+        World2ActError: an input does not exist or cannot be opened as anything, or a setting means nothing; nothing was
+            changed.
         RunError: the folder holds something else, or a build with other settings.
     """
     builder = _Builder(
@@ -101,6 +102,10 @@ class _Builder:
     def __init__(
         self, folder: Path, settings: BuildSettings, segmenter: Segmenter, decomposer: Decomposer, sources: list[Path]
     ) -> None:
+        if settings.frame_every < 1:
+            raise World2ActError(
+                f"frames at every {settings.frame_every}-th step are none: --frame-every takes 1 or more"
+            )
         self.folder, self.settings, self.segmenter, self.decomposer = folder, settings, segmenter, decomposer
         self.sources = sources
         self.embodiment: Embodiment = load_embodiment(settings.embodiment)
