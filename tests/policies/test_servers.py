@@ -364,7 +364,10 @@ def test_what_serve_refuses(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
         ([*telling, "--host", "0.0.0.0"], "can be reached from other machines"),
         ([*telling, "--token-env", "EMPTY"], "variable EMPTY is empty"),
         ([*telling, "--port", "0"], "has no reset"),
-        ([*telling, "--embodiment", "ur5e"], "no cosmos mapping for ur5e"),
+        (
+            [*telling, "--embodiment", "ur5e"],
+            "no cosmos mapping for ur5e: write one (docs/policies.md) and name it with --mapping",
+        ),
     ):
         assert main(arguments) == 2
         assert said in capsys.readouterr().err

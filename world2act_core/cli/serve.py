@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     _refuse_open_door(args)
     token = read_token(args.token_env) if args.token_env else ""
     embodiment = load_embodiment(args.embodiment)
-    mapping = load_mapping(args.protocol, embodiment, args.mapping)
+    mapping = load_mapping(args.protocol, embodiment, args.mapping, option="--mapping FILE")
     policy = open_policy(args.policy, embodiment)
     try:
         identity = str(getattr(policy, "identity", "")) or policy_digest(args.policy)
