@@ -56,6 +56,24 @@ def test_a_margin_that_asks_nothing_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--starts -3", "--starts -3 tries nothing: name 1 or more"),
+        ("--starts 0", "--starts 0 tries nothing: name 1 or more"),
+        ("--alpha 2", "--alpha 2 must be more than 0 and less than 0.5, for example 0.05"),
+        ("--alpha nan", "--alpha nan must be more than 0 and less than 0.5, for example 0.05"),
+        ("--non-inferior 150", "--non-inferior 150 must be less than 100 points: no policy can lose more"),
+    ],
+)
+def test_a_question_that_means_nothing_is_refused_by_its_option(
+    option: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for given in ([str(tmp_path)], ["--policy", "demonstrator"])[: 1 if "--starts" in option else 2]:
+        assert main(["gate", *given, *option.split()]) == USAGE_ERROR
+        assert capsys.readouterr().err == f"world2act gate: {says}\n"
+
+
+@pytest.mark.parametrize(
     ("points", "says"), [(0.0, "0 must be more than 0 points"), (5.0, "5 compares with a baseline: name it")]
 )
 def test_pytest_sim_tests_refuses_a_margin_that_asks_nothing_too(points: float, says: str) -> None:

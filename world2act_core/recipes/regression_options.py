@@ -81,13 +81,26 @@ def margin_of(points: float | None) -> float | None:
     """``--non-inferior`` as a difference of success rates: 5 points → 0.05; None if it was not given.
 
     Raises:
-        World2ActError: it is not more than 0, which would ask something else.
+        World2ActError: it is not more than 0, which would ask something else, or 100 and more, which nobody can lose.
     """
     if points is None:
         return None
     if not points > 0:  # NaN neither
         raise World2ActError(f"--non-inferior {points:g} must be more than 0 points; without it no margin is asked for")
+    if points >= 100:
+        raise World2ActError(f"--non-inferior {points:g} must be less than 100 points: no policy can lose more")
     return points / 100
+
+
+def error_of(alpha: float) -> float:
+    """``--alpha``, which is at hand as a share.
+
+    Raises:
+        World2ActError: a verdict that may be wrong so often is none.
+    """
+    if not 0 < alpha < 0.5:  # NaN neither
+        raise World2ActError(f"--alpha {alpha:g} must be more than 0 and less than 0.5, for example 0.05")
+    return alpha
 
 
 def regression(option: Callable[[str], Any]) -> Regression:
@@ -97,8 +110,8 @@ def regression(option: Callable[[str], Any]) -> Regression:
         option: name, e.g. ``ros_episodes`` → its value.
 
     Raises:
-        World2ActError: ``--tasks`` are no numbers, ``--ros`` asks for no episode, or ``--non-inferior`` for no margin
-            or of no baseline.
+        World2ActError: ``--tasks`` are no numbers, ``--ros`` asks for no episode, ``--alpha`` means nothing, or
+            ``--non-inferior`` asks for no margin or of no baseline.
     """
     from world2act_core.recipes.regression import Regression, SafetyLimits
 
@@ -119,7 +132,7 @@ def regression(option: Callable[[str], Any]) -> Regression:
         episodes=option("episodes"),
         against=tuple(option("against")),
         non_inferior=non_inferior,
-        alpha=option("alpha"),
+        alpha=error_of(option("alpha")),
         limits=SafetyLimits(option("max_limit_hits"), option("max_holds"), jerk_max=option("max_jerk")),
         max_latency_ms=option("max_latency_ms"),
         graph_episodes=option("ros_episodes") if option("ros") else 0,
