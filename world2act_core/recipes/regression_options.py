@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 EPISODES = 20
 """Most starts a task, unless told otherwise."""
+ROS_EPISODES = 2
+"""Starts a task through the ROS 2 graph with ``--ros``, unless told otherwise."""
 OPTIONS: dict[str, dict[str, Any]] = {
     "--policy": {"metavar": "ADDRESS", "help": "the policy, e.g. run:runs/demo or onnx:exports/demo"},
     "--suite": {
@@ -61,10 +63,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "99th percentile of a chunk's time (default: only reported)",
     },
     "--ros": {"action": "store_true", "help": "the first starts through the full ROS 2 graph too"},
-    "--ros-episodes": {"type": int, "default": 2, "metavar": "N", "help": "how many of them, a task (default 2)"},
+    "--ros-episodes": {
+        "type": int,
+        "metavar": "N",
+        "help": f"with --ros: how many of them, a task (default {ROS_EPISODES})",
+    },
     "--draws": {
         "action": "store_true",
-        "help": "the policy draws at random: with --ros compare outcomes, not states",
+        "help": "with --ros: the policy draws at random, so compare outcomes, not states",
     },
     "--workers": {"type": int, "default": 2, "metavar": "W", "help": "simulators at a time (default 2)"},
     "--out": {
@@ -110,8 +116,8 @@ def regression(option: Callable[[str], Any]) -> Regression:
         option: name, e.g. ``ros_episodes`` → its value.
 
     Raises:
-        World2ActError: ``--tasks`` are no numbers, ``--ros`` asks for no episode, ``--alpha`` means nothing, or
-            ``--non-inferior`` asks for no margin or of no baseline.
+        World2ActError: ``--tasks`` are no numbers, ``--ros`` asks for no episode or is missing where an option needs
+            it, ``--alpha`` means nothing, or ``--non-inferior`` asks for no margin or of no baseline.
     """
     from world2act_core.recipes.regression import Regression, SafetyLimits
 
@@ -119,8 +125,7 @@ def regression(option: Callable[[str], Any]) -> Regression:
         tasks = tuple(dict.fromkeys(int(part) for part in option("tasks").split(",") if part.strip()))
     except ValueError:
         raise World2ActError(f"--tasks {option('tasks')} are not numbers, for example --tasks 0,8") from None
-    if option("ros") and option("ros_episodes") < 1:
-        raise World2ActError(f"--ros with --ros-episodes {option('ros_episodes')} tries nothing: name 1 or more")
+    graph_episodes = _graph_episodes(option)
     non_inferior = margin_of(option("non_inferior"))
     if non_inferior and not option("against"):
         points = option("non_inferior")
@@ -135,6 +140,23 @@ def regression(option: Callable[[str], Any]) -> Regression:
         alpha=error_of(option("alpha")),
         limits=SafetyLimits(option("max_limit_hits"), option("max_holds"), jerk_max=option("max_jerk")),
         max_latency_ms=option("max_latency_ms"),
-        graph_episodes=option("ros_episodes") if option("ros") else 0,
+        graph_episodes=graph_episodes,
         draws=option("draws"),
     )
+
+
+def _graph_episodes(option: Callable[[str], Any]) -> int:
+    """How many starts of a task go through the ROS 2 graph.
+
+    Raises:
+        World2ActError: none although they were asked for, or something is said of them although they were not.
+    """
+    episodes: int | None = option("ros_episodes")
+    if option("ros"):
+        if episodes is not None and episodes < 1:
+            raise World2ActError(f"--ros with --ros-episodes {episodes} tries nothing: name 1 or more")
+        return ROS_EPISODES if episodes is None else episodes
+    for flag, given in (("--ros-episodes", episodes is not None), ("--draws", option("draws"))):
+        if given:
+            raise World2ActError(f"{flag} does nothing without --ros: add that, or leave {flag} away")
+    return 0
