@@ -249,6 +249,11 @@ def make_folder(folder: Path) -> None:
         raise RunError(f"{folder} cannot be a folder, there is a file in its way: name another") from None
 
 
+def holds_stage(folder: Path) -> bool:
+    """Whether a folder is that of a run: a stage of it has begun."""
+    return any(path.name in (MANIFEST, _KEY) for path in folder.glob("*/*.json"))
+
+
 def read_stage(folder: Path) -> Stage:
     """A sealed stage from its folder, its files checked against the manifest.
 
