@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,12 +57,43 @@ def test_a_margin_that_asks_nothing_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--starts -3", "--starts -3 tries nothing: name 1 or more"),
+        ("--starts 0", "--starts 0 tries nothing: name 1 or more"),
+        ("--alpha 2", "--alpha 2 must be more than 0 and less than 0.5, for example 0.05"),
+        ("--alpha nan", "--alpha nan must be more than 0 and less than 0.5, for example 0.05"),
+        ("--non-inferior 150", "--non-inferior 150 must be less than 100 points: no policy can lose more"),
+    ],
+)
+def test_a_question_that_means_nothing_is_refused_by_its_option(
+    option: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for given in ([str(tmp_path)], ["--policy", "demonstrator"])[: 1 if "--starts" in option else 2]:
+        assert main(["gate", *given, *option.split()]) == USAGE_ERROR
+        assert capsys.readouterr().err == f"world2act gate: {says}\n"
+
+
+@pytest.mark.parametrize(
     ("points", "says"), [(0.0, "0 must be more than 0 points"), (5.0, "5 compares with a baseline: name it")]
 )
 def test_pytest_sim_tests_refuses_a_margin_that_asks_nothing_too(points: float, says: str) -> None:
     options = {flag[2:].replace("-", "_"): how.get("default") for flag, how in OPTIONS.items()}
     with pytest.raises(World2ActError, match=f"--non-inferior {says}"):
         regression({**options, "non_inferior": points}.__getitem__)
+
+
+@pytest.mark.parametrize("option", ["--ros-episodes 3", "--ros-episodes 2", "--draws"])
+def test_what_is_said_of_the_graph_is_refused_without_it(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Given as its default, too."""
+    assert main(["gate", "--policy", "demonstrator", *option.split()]) == USAGE_ERROR
+    assert f"{option.split()[0]} does nothing without --ros" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("given", "episodes"), [({}, 0), ({"ros": True}, 2), ({"ros": True, "ros_episodes": 3}, 3)])
+def test_two_starts_go_through_the_graph_unless_told_otherwise(given: dict[str, Any], episodes: int) -> None:
+    options = {flag[2:].replace("-", "_"): how.get("default") for flag, how in OPTIONS.items()}
+    assert regression({**options, **given}.__getitem__).graph_episodes == episodes
 
 
 def test_every_option_has_the_default_that_its_help_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,4 +112,4 @@ def test_every_option_has_the_default_that_its_help_says(monkeypatch: pytest.Mon
     assert (trials["alpha"], trials["workers"], trials["seed"], trials["starts"]) == (0.05, 2, 0, None)
     assert (trials["non_inferior"], trials["jitter_cm"], trials["remote"]) == (None, None, False)
     assert (check["embodiment"], check["max_age_days"]) == ("", None)
-    assert (policy["episodes"], policy["suite"], policy["ros"], policy["ros_episodes"]) == (20, [], False, 2)
+    assert (policy["episodes"], policy["suite"], policy["ros"], policy["ros_episodes"]) == (20, [], False, None)

@@ -111,7 +111,7 @@ def test_a_mapping_that_contradicts_the_robot(tmp_path: Path, section: str, key:
 
 
 def test_a_robot_without_a_mapping_is_told_how_to_get_one() -> None:
-    with pytest.raises(ContractError, match=r"no openpi mapping for ur5e: write one .* mapping=FILE"):
+    with pytest.raises(ContractError, match=r"no openpi mapping for ur5e: write one .* with mapping=FILE$"):
         load_mapping("openpi", load_embodiment("ur5e"))
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import shutil
 
 import numpy as np
+import pytest
 import torch
 
 from tests.learning.scenes import EMBODIMENT, SIZE, STREAMS, square_episode, square_table
 from tests.recipes.gate_runs import make_run
 from world2act_core.alignment.adapters import AdapterConfig, Alignment
+from world2act_core.errors import RunError
 from world2act_core.networks.codec import PatchCodec
 from world2act_core.policies.address import open_policy
 from world2act_core.policies.compact import CompactConfig, new_network, save_compact
 from world2act_core.policies.run_folder import policy_files
 from world2act_core.residual.files import save_residual
 from world2act_core.residual.network import Residual, ResidualConfig
-from world2act_core.runs import file_digest
+from world2act_core.runs import Run, file_digest
 from world2act_core.types import Observation
 
 CONFIG = CompactConfig(encoder="patches", cameras=("agentview",), streams=STREAMS, image_size=SIZE)
@@ -28,6 +30,24 @@ def save_base(path):
     table = square_table(4)
     network.fit_inputs(torch.from_numpy(table.frames), torch.from_numpy(table.proprio))
     save_compact(path, network, CONFIG, EMBODIMENT)
+
+
+@pytest.mark.parametrize("part", ["", "#base", "#post-trained"])
+def test_an_address_of_a_folder_that_is_no_run_says_what_makes_one(tmp_path, part):
+    with pytest.raises(
+        RunError, match=f"^{tmp_path} is no run, .*'world2act demo --run FOLDER' or 'world2act post-tra"
+    ):
+        open_policy(f"run:{tmp_path}{part}", EMBODIMENT)
+
+
+def test_a_run_whose_first_stage_was_killed_is_a_run(tmp_path):
+    def killed(stage):
+        raise KeyboardInterrupt
+
+    with Run(tmp_path, lambda line: None) as run, pytest.raises(KeyboardInterrupt):
+        run.stage("base", killed)
+    with pytest.raises(RunError, match="base has no manifest.json: the stage was not finished"):
+        open_policy(f"run:{tmp_path}", EMBODIMENT)
 
 
 def test_the_files_of_a_runs_policies_are_enough_to_act_as_they_do(tmp_path):

@@ -362,9 +362,14 @@ def test_what_serve_refuses(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     telling = ["serve", "--protocol", "cosmos", "--policy", "telling:stateful"]
     for arguments, said in (
         ([*telling, "--host", "0.0.0.0"], "can be reached from other machines"),
+        ([*telling, "--port", "99999"], "--port 99999 is no port: name one from 1 to 65535, or 0 for a free one"),
+        ([*telling, "--port", "-1"], "--port -1 is no port"),
         ([*telling, "--token-env", "EMPTY"], "variable EMPTY is empty"),
         ([*telling, "--port", "0"], "has no reset"),
-        ([*telling, "--embodiment", "ur5e"], "no cosmos mapping for ur5e"),
+        (
+            [*telling, "--embodiment", "ur5e"],
+            "no cosmos mapping for ur5e: write one (docs/policies.md) and name it with --mapping",
+        ),
     ):
         assert main(arguments) == 2
         assert said in capsys.readouterr().err

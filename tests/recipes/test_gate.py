@@ -299,9 +299,22 @@ def test_the_exit_code_is_the_answer(
     assert main(["gate", str(run), "--check"]) == code
 
 
+@pytest.mark.parametrize("command", [["gate"], ["gate", "--check"], ["export", "--out", "exported"]])
+def test_a_folder_without_a_stage_is_no_run_and_stays_as_it_is(
+    tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photos" / "summer").mkdir(parents=True)
+    (tmp_path / "photos" / "summer" / "index.json").write_text("{}")
+    assert main([command[0], str(tmp_path / "photos"), *command[1:]]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'photos'} is no run, there is no stage in it: name the folder that 'world2act demo" in said
+    assert [path.name for path in (tmp_path / "photos").rglob("*")] == ["summer", "index.json"]
+
+
 def test_a_broken_run_is_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "run").mkdir()
-    assert main(["gate", str(tmp_path / "run")]) == 2
+    run = make_run(tmp_path / "run")
+    (run / "stage2" / "manifest.json").unlink()
+    assert main(["gate", str(run)]) == 2
     assert "the stage was not finished" in capsys.readouterr().err
     assert main(["gate", str(tmp_path / "none")]) == 2
     assert "there is no run folder" in capsys.readouterr().err

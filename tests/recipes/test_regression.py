@@ -318,6 +318,17 @@ def test_the_verdict_and_the_report_say_what_was_found(tmp_path: Path, baseline:
     assert "FAIL: 1 checks" in report and "none is allowed without a baseline" in report
 
 
+def test_a_file_in_the_way_of_the_verdict_is_said_before_a_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pool = ToyPool()
+    monkeypatch.setattr(workers, "WorkerPool", lambda *_: pool)
+    (tmp_path / "file").write_text("mine")
+    command = ["gate", "--policy", DEMONSTRATOR, "--suite", "libero_goal", "--tasks", "8"]
+    assert main([*command, "--out", str(tmp_path / "file")]) == 2
+    assert "file cannot be a folder, there is a file in its way" in capsys.readouterr().err and pool.jobs == []
+
+
 def run_gate(out: Path, baseline: Path, *more: str) -> int:
     named = ["--policy", DEMONSTRATOR, "--suite", "libero_goal", "--tasks", "8", "--out", str(out)]
     return main(["gate", *named, "--against", str(baseline), *more])

@@ -112,6 +112,13 @@ def test_what_means_nothing_is_refused_before_a_worker_starts(tmp_path: Path, ch
     assert pool.jobs == []
 
 
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_a_file_in_the_way_of_the_results_is_said(tmp_path: Path, out: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunError, match=f"{out} cannot be a folder, there is a file in its way"):
+        evaluate_suite(plan(), tmp_path / out, ToyPool())
+
+
 def test_an_interrupted_evaluation_goes_on_where_it_was(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         evaluate_suite(plan(), tmp_path, ToyPool(interrupt_at=3))

@@ -190,6 +190,14 @@ def test_a_folder_that_is_no_export_is_not_replaced(exported, tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
+def test_a_file_in_the_way_of_an_export_is_said_and_stays(exported, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(RunError, match=f"^{tmp_path}/file cannot be a folder, there is a file in its way"):
+            export_run(exported[0], out, EMBODIMENT)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_a_damaged_export_is_one_sentence(exported, tmp_path):
     damaged = shutil.copytree(exported[1].folder, tmp_path / "export")
     with (damaged / "residual.onnx").open("ab") as file:

@@ -14,6 +14,7 @@ from world2act_core.evaluation.gate import Gate
 from world2act_core.evaluation.signature import KEY_VARIABLE, write_gate
 from world2act_core.policies.run_folder import policy_files
 from world2act_core.runs import file_digest
+from world2act_core.runs.stage import MANIFEST
 from world2act_core.runtime.graphs import GRAPHS, Include, NodeSpec, describe
 from world2act_core.runtime.graphs.real_arm import ROBOTS
 
@@ -163,7 +164,8 @@ REAL = {
 def test_every_argument_changes_the_graph(graph: str, argument: str, tmp_path: Path) -> None:
     """An argument that is accepted and does nothing is a lie. ``require_gate`` refuses instead, see below."""
     (tmp_path / "p.yaml").write_text("{}")
-    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "base").mkdir(parents=True)
+    (tmp_path / "run" / "base" / MANIFEST).write_text("{}")
     (tmp_path / "calibrated").mkdir()
     special: dict[str, str] = {"calibration": str(tmp_path / "calibrated")}
     special |= {"params_file": str(tmp_path / "p.yaml"), "run": f"{tmp_path / 'run'}#base", "results": "r.jsonl"}
@@ -276,6 +278,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, file in policy_files(tmp_path).items():
         file.parent.mkdir()
         file.write_text(name)
+        file.with_name(MANIFEST).write_text("{}")
     return tmp_path
 
 

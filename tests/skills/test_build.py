@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,6 +141,74 @@ def test_a_folder_with_other_things_is_refused(tmp_path: Path, settings: BuildSe
     with pytest.raises(RunError, match="not a skill dataset"):
         build_skills([write_bag(tmp_path / "bag", carrying(1))], tmp_path / "out", settings)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_a_file_in_the_way_of_the_folder_is_said_and_stays(tmp_path: Path, settings: BuildSettings, out: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunError, match=f"{out} cannot be a folder, there is a file in its way"):
+        build_skills([write_bag(tmp_path / "bag", carrying(1))], tmp_path / out, settings)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("every", [0, -2])
+def test_frames_at_no_step_are_refused_and_change_nothing(tmp_path: Path, settings: BuildSettings, every: int) -> None:
+    with pytest.raises(World2ActError, match=f"every {every}-th step are none: --frame-every takes 1 or more"):
+        build_skills([write_bag(tmp_path / "bag", carrying(1))], tmp_path / "out", replace(settings, frame_every=every))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", ["bags", "lerobot"])
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (
+            {"cameras": ("belly",)},
+            "as libero_panda with camera belly, so nothing was built: libero_panda has no camera",
+        ),
+        ({"embodiment": "ur5e"}, "as ur5e, so nothing was built: .*libero_panda"),
+    ],
+)
+def test_where_nothing_can_be_read_it_says_why_and_the_corrected_command_takes_the_folder(
+    tmp_path: Path, settings: BuildSettings, form: str, wrong: dict[str, Any], says: str
+) -> None:
+    bag, settings = write_bag(tmp_path / "bag", carrying(1)), replace(settings, form=form)
+    with pytest.raises(RunError, match=f"^no episode could be read {says}"):
+        build_skills([bag], tmp_path / "out", replace(settings, **wrong))
+    assert not (tmp_path / "out").exists()
+    assert build_skills([bag], tmp_path / "out", settings).kept == 1
+
+
+def test_a_codec_that_is_none_claims_no_folder(tmp_path: Path, settings: BuildSettings) -> None:
+    with pytest.raises(World2ActError, match="no video codec 'mpeg1'"):
+        build_skills(
+            [write_bag(tmp_path / "bag", carrying(1))],
+            tmp_path / "out",
+            replace(settings, form="lerobot", codec="mpeg1"),
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_was_built_before_stays_where_nothing_more_can_be_read(tmp_path: Path, settings: BuildSettings) -> None:
+    build_skills([write_bag(tmp_path / "a", carrying(1))], tmp_path / "out", settings)
+    foreign = write_bag(tmp_path / "b", carrying(2))
+    file = next(foreign.glob("*.mcap"))
+    file.write_bytes(file.read_bytes()[:2000])
+    summary = build_skills([foreign], tmp_path / "out", settings)
+    assert summary.kept == 1 and list(built(tmp_path / "out", settings)) == ["logged-1"]
+
+
+def test_what_somebody_else_put_into_the_folder_stays(tmp_path: Path, settings: BuildSettings) -> None:
+    bag = write_bag(tmp_path / "bag", carrying(1))
+
+    def failing(*_: object) -> object:
+        (tmp_path / "out" / "notes.txt").write_text("mine")
+        raise World2ActError("the endpoint is down")
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(World2ActError, match="down"):
+        patch.setattr(GrammarDecomposer, "decompose", failing)
+        build_skills([bag], tmp_path / "out", settings)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["notes.txt"]
 
 
 def test_an_input_that_is_not_there_changes_nothing(tmp_path: Path, settings: BuildSettings) -> None:

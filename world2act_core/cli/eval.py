@@ -42,7 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--image-size",
         type=int,
-        default=0,
         metavar="PX",
         help="of each camera (default what the policy asks for, else the contract's)",
     )
@@ -69,10 +68,16 @@ def _file(named: Path) -> Path:
 
 
 def run(args: argparse.Namespace) -> int:
+    from world2act_core.errors import World2ActError
     from world2act_core.evaluation.suite import against_table, read_suite, suite_table, write_suite
     from world2act_core.recipes.suite import Plan, evaluate_suite
     from world2act_core.simulators.workers import WorkerPool
 
+    if args.image_size is not None and args.image_size < 1:
+        raise World2ActError(
+            f"--image-size {args.image_size} is no size of a frame: name 1 pixel or more, or leave it away for what "
+            "the policy asks for"
+        )
     other = None if args.against is None else read_suite(_file(args.against))
     plan = Plan(
         policy=args.policy,
@@ -80,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         tasks=args.tasks,
         episodes=args.episodes,
         replan=args.replan,
-        image_size=args.image_size,
+        image_size=args.image_size or 0,
         rendering=args.rendering,
         videos=not args.no_videos,
         keep=args.keep,

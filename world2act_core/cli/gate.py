@@ -21,7 +21,7 @@ from pathlib import Path
 from world2act_core.cli._gate_options import CHECK, POLICY, add_options, settle
 from world2act_core.cli._gate_policy import gate_policy
 from world2act_core.errors import World2ActError
-from world2act_core.recipes.regression_options import margin_of
+from world2act_core.recipes.regression_options import error_of, margin_of
 
 EXAMPLES = """\
   world2act gate runs/demo
@@ -54,11 +54,13 @@ def _gate(args: argparse.Namespace) -> int:
     from world2act_core.recipes.gate_questions import STARTS, STARTS_NON_INFERIOR, Question
     from world2act_core.simulators.workers import WorkerPool
 
+    if args.starts is not None and args.starts < 1:
+        raise World2ActError(f"--starts {args.starts} tries nothing: name 1 or more")
     margin = margin_of(args.non_inferior)
     usual = STARTS_NON_INFERIOR if margin else STARTS
     question = Question(
         margin=margin or 0.0,
-        alpha=args.alpha,
+        alpha=error_of(args.alpha),
         max_starts=usual if args.starts is None else args.starts,
         seed=args.seed,
         jitter_cm=args.jitter_cm,

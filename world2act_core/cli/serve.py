@@ -39,10 +39,11 @@ def run(args: argparse.Namespace) -> int:
     from world2act_core.policies.serving import ServedPolicy
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    _refuse_no_port(args)
     _refuse_open_door(args)
     token = read_token(args.token_env) if args.token_env else ""
     embodiment = load_embodiment(args.embodiment)
-    mapping = load_mapping(args.protocol, embodiment, args.mapping)
+    mapping = load_mapping(args.protocol, embodiment, args.mapping, option="--mapping FILE")
     policy = open_policy(args.policy, embodiment)
     try:
         identity = str(getattr(policy, "identity", "")) or policy_digest(args.policy)
@@ -55,6 +56,13 @@ def run(args: argparse.Namespace) -> int:
     finally:
         policy.close()
     return 0
+
+
+def _refuse_no_port(args: argparse.Namespace) -> None:
+    from world2act_core.errors import World2ActError
+
+    if args.port is not None and not 0 <= args.port < 65536:
+        raise World2ActError(f"--port {args.port} is no port: name one from 1 to 65535, or 0 for a free one")
 
 
 def _refuse_open_door(args: argparse.Namespace) -> None:

@@ -27,8 +27,8 @@ class OneValueAKey(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_checked(path: Path) -> Checked:
-    """The mapping in a YAML file.
+def read_checked(path: Path, *, may_be_empty: bool = False) -> Checked:
+    """The mapping in a YAML file; with ``may_be_empty`` one without an entry where the file says nothing.
 
     Raises:
         ContractError: not text, not YAML, a key twice, or not a mapping.
@@ -37,7 +37,7 @@ def read_checked(path: Path) -> Checked:
         raw = yaml.load(path.read_text(encoding="utf-8"), OneValueAKey)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ContractError(f"{path.name}: not valid YAML: {' '.join(str(error).split())}") from error
-    return Checked(raw, path.name)
+    return Checked({} if raw is None and may_be_empty else raw, path.name)
 
 
 class Checked:
@@ -80,6 +80,9 @@ class Checked:
         if key not in self._raw:
             self.refuse(key, "is missing")
         return self._raw[key]
+
+    def value(self, key: str) -> Any:
+        return self._get(key)
 
     def section(self, key: str) -> Checked:
         return Checked(self._get(key), self.file, ".".join(part for part in (self.path, key) if part))

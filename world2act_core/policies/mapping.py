@@ -287,8 +287,10 @@ def observation_from(
     )
 
 
-def load_mapping(protocol: str, embodiment: Embodiment, file: str = "") -> ModelMapping:
-    """The mapping that comes with World2Act, or the one in ``file``.
+def load_mapping(
+    protocol: str, embodiment: Embodiment, file: str = "", *, option: str = "mapping=FILE"
+) -> ModelMapping:
+    """The mapping that comes with World2Act, or the one in ``file``; ``option`` is how a user names that.
 
     Raises:
         ContractError: there is none for this embodiment, or it contradicts itself or the embodiment.
@@ -299,7 +301,7 @@ def load_mapping(protocol: str, embodiment: Embodiment, file: str = "") -> Model
         path = Path(str(shipped))
     if not path.is_file():
         missing = f"no file {file}" if file else f"no {protocol} mapping for {embodiment.name}"
-        raise ContractError(f"there is {missing}: write one (docs/policies.md) and name it with mapping=FILE")
+        raise ContractError(f"there is {missing}: write one (docs/policies.md) and name it with {option}")
     return _parse(read_checked(path), embodiment)
 
 

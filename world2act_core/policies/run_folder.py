@@ -38,10 +38,17 @@ def existing_run(folder: Path) -> Path:
     """The same folder.
 
     Raises:
-        RunError: there is none.
+        RunError: there is none, or it is no run's.
     """
+    from world2act_core.runs.stage import holds_stage
+
     if not folder.is_dir():
         raise RunError(f"there is no run folder {folder}: make one with 'world2act demo --run {folder}'")
+    if not holds_stage(folder):
+        raise RunError(
+            f"{folder} is no run, there is no stage in it: name the folder that 'world2act demo --run FOLDER' or "
+            "'world2act post-train --out FOLDER' has made"
+        )
     return folder
 
 

@@ -28,7 +28,7 @@ from world2act_core.policies.watched import WatchedPolicy
 from world2act_core.recipes.evaluation import commit
 from world2act_core.recipes.failures import keep_failure
 from world2act_core.recipes.filming import film_camera, filmed, with_frames, write_whole
-from world2act_core.runs.stage import versions
+from world2act_core.runs.stage import make_folder, versions
 from world2act_core.runtime.safety.counting import count_safety
 from world2act_core.simulators.opening import open_demonstrator
 from world2act_core.simulators.protocol import Simulator
@@ -102,14 +102,14 @@ def evaluate_suite(
 
     Raises:
         World2ActError: no such suite, task or policy, more episodes than official states, or ``out`` holds trials of
-            something else.
+            something else or is no folder.
     """
     asked = prepare(plan, pool.size)
     plan, tasks, facts, embodiment = asked.plan, asked.tasks, asked.facts, asked.embodiment
     starts = [Start(plan.suite, task, index).id for task in tasks for index in range(plan.episodes)]
-    for folder, wanted in (("videos", plan.videos), ("failures", plan.keep), ("", True)):
+    for folder, wanted in (("", True), ("videos", plan.videos), ("failures", plan.keep)):
         if wanted:
-            (out / folder).mkdir(parents=True, exist_ok=True)
+            make_folder(out / folder)
     used = {**versions(), **next(iter(tasks.values())).versions}
     trials: list[Trial] = []
     with TrialLog(out / "trials.jsonl", {**facts, "versions": used}) as log:

@@ -33,7 +33,7 @@ from world2act_core.residual.files import load_residual, read_skills
 from world2act_core.residual.lean import LeanBase, LeanResidual, lean_video
 from world2act_core.residual.network import Residual
 from world2act_core.runs import file_digest
-from world2act_core.runs.stage import MANIFEST, read_stage, versions, write_json
+from world2act_core.runs.stage import MANIFEST, make_folder, read_stage, versions, write_json
 from world2act_core.types import Array
 
 OPSET = 20  # the first with Gelu as one operation; TensorRT 10 reads it
@@ -82,11 +82,13 @@ def export_run(
 
     Raises:
         MissingExtraError: ONNX is not installed.
-        RunError: the run is not finished, nothing was recorded, or a graph differs from torch by more.
+        RunError: the run is not finished, nothing was recorded, a graph differs from torch by more, or ``out`` is
+            something else than an earlier export.
     """
     files = policy_files(existing_run(run))
     for file in files.values():
         read_stage(file.parent)
+    make_folder(out if out.exists() else out.parent)
     if out.exists():
         read_export(out)  # only an earlier export is ever replaced
     elsewhere = read_base_address(files["base"]) if files["base"].suffix == ".json" else None
@@ -97,7 +99,7 @@ def export_run(
     table = recorded(run, observations, next(iter(residuals.values()))[1].inputs, embodiment)
     new = out.with_name(f".{out.name}.new")
     shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
+    new.mkdir()
     try:
         exported = Exported(out, len(table))
         names = {skill: f"residual{f'-{number}' if skill else ''}.onnx" for number, skill in enumerate(residuals)}

@@ -136,10 +136,7 @@ class Run:
         self.announce = announce
         self._fixed = fixed
         self.stages: dict[str, Stage] = {}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            raise RunError(f"{folder} cannot be a folder, there is a file in its way: name another") from None
+        make_folder(folder)
         self._lock = (folder / ".lock").open("w")  # held as long as the run is open
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -250,6 +247,23 @@ class Run:
         stage.folder.mkdir(parents=True)
         write_json(key_file, stage.key)
         self.announce(f"{stage.name}: starting")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that a user has named, unless it is there.
+
+    Raises:
+        RunError: a file of that name, or of one above it, is in its way.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise RunError(f"{folder} cannot be a folder, there is a file in its way: name another") from None
+
+
+def holds_stage(folder: Path) -> bool:
+    """Whether a folder is that of a run: a stage of it has begun."""
+    return any(path.name in (MANIFEST, _KEY) for path in folder.glob("*/*.json"))
 
 
 def read_stage(folder: Path) -> Stage:

@@ -7,8 +7,9 @@ not done again, and what was lost with an unfinished file is.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,18 @@ from world2act_core.episodes import BagReport
 from world2act_core.episodes.lerobot.video import DEFAULT_CODEC
 from world2act_core.episodes.sources import find_sources, iterate_source
 from world2act_core.errors import ContractError, RunError, World2ActError
-from world2act_core.runs.stage import write_json
+from world2act_core.runs.stage import make_folder, write_json
 from world2act_core.skills.contact import ContactSegmenter
 from world2act_core.skills.grammar import GrammarDecomposer
-from world2act_core.skills.journal import FAILED, UNREADABLE, Record, append_record, read_journal, rewrite_journal
+from world2act_core.skills.journal import (
+    FAILED,
+    JOURNAL,
+    UNREADABLE,
+    Record,
+    append_record,
+    read_journal,
+    rewrite_journal,
+)
 from world2act_core.skills.report import Summary, summarise, write_report
 from world2act_core.skills.sinks import Sink, open_sink
 from world2act_core.skills.streams import streams_of
@@ -80,19 +89,28 @@ def build_skills(
         The figures of the report, which is written to ``folder/report.html``.
 
     Raises:
-        World2ActError: an input does not exist or cannot be opened as anything; nothing was changed.
-        RunError: the folder holds something else, or a build with other settings.
+        World2ActError: an input does not exist or cannot be opened as anything, or a setting means nothing; nothing was
+            changed.
+        RunError: the folder holds something else, or a build with other settings; or no episode could be read, of which
+            nothing is left.
     """
     builder = _Builder(
         Path(folder), settings, segmenter or ContactSegmenter(), decomposer or GrammarDecomposer(), find_sources(inputs)
     )
-    with builder.sink:
-        builder.resume()
-        with _bar(builder, progress) as bar:
-            for record in builder.run():
-                if bar is not None:
-                    bar.update()
-                    bar.set_postfix_str(f"{builder.kept} of {len(builder.records)} kept; {Path(record.source).name}")
+    try:
+        with builder.sink:
+            builder.resume()
+            with _bar(builder, progress) as bar:
+                for record in builder.run():
+                    if bar is not None:
+                        bar.update()
+                        bar.set_postfix_str(
+                            f"{builder.kept} of {len(builder.records)} kept; {Path(record.source).name}"
+                        )
+            builder.refuse_nothing()
+    except World2ActError:
+        builder.give_back()
+        raise
     write_report(builder.folder)
     return summarise(builder.records)
 
@@ -101,12 +119,17 @@ class _Builder:
     def __init__(
         self, folder: Path, settings: BuildSettings, segmenter: Segmenter, decomposer: Decomposer, sources: list[Path]
     ) -> None:
+        if settings.frame_every < 1:
+            raise World2ActError(
+                f"frames at every {settings.frame_every}-th step are none: --frame-every takes 1 or more"
+            )
         self.folder, self.settings, self.segmenter, self.decomposer = folder, settings, segmenter, decomposer
         self.sources = sources
         self.embodiment: Embodiment = load_embodiment(settings.embodiment)
-        self._claim_folder()
         self.sink: Sink = open_sink(settings.form, folder / DATASET, self.embodiment, settings.codec)
+        self._claim_folder()
         self.records: list[Record] = []
+        self._resumed = False
         self._finished: set[str] = set()
         self._owner: dict[str, str] = {}  # episode that was kept → its source
 
@@ -124,6 +147,7 @@ class _Builder:
         rewrite_journal(self.folder, self.records)
         path = self.folder / FINISHED
         self._finished = (set(json.loads(path.read_text())) if path.exists() else set()) - lost
+        self._resumed = True
 
     def run(self) -> Iterator[Record]:
         """Every episode that was not looked at before, as it is recorded."""
@@ -135,6 +159,28 @@ class _Builder:
                     yield record
                 self._finished.add(str(source))
                 write_json(self.folder / FINISHED, sorted(self._finished))
+
+    def refuse_nothing(self) -> None:
+        """An empty data set is no answer: most often the contract or the cameras were not those of the recording.
+
+        Raises:
+            RunError: no episode could be read.
+        """
+        if any(record.steps for record in self.records):
+            return
+        asked = f"as {self.embodiment.name}" + "".join(f" with camera {name}" for name in self.settings.cameras or ())
+        why = self.records[0].reason if self.records else "the inputs hold none"
+        raise RunError(f"no episode could be read {asked}, so nothing was built: {why}")
+
+    def give_back(self) -> None:
+        """Leave no claim on the folder if no episode is told of in it: the next command may have other settings."""
+        if not self._resumed or any(record.steps for record in self.records):
+            return
+        for name in (SETTINGS, FINISHED, JOURNAL):
+            (self.folder / name).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / DATASET, ignore_errors=True)
+        with suppress(OSError):  # something else is in it
+            self.folder.rmdir()
 
     def _take(self, record: Record) -> None:
         self.records.append(record)
@@ -213,7 +259,7 @@ class _Builder:
             _check_same(path, json.loads(path.read_text()), wanted)
         elif self.folder.is_dir() and any(self.folder.iterdir()):
             raise RunError(f"{self.folder} is not empty and not a skill dataset: give a new folder")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         write_json(path, wanted)
 
 

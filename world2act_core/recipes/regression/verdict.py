@@ -12,7 +12,7 @@ from world2act_core.pages import Page
 from world2act_core.recipes.evaluation import commit
 from world2act_core.recipes.regression.entry import Checked
 from world2act_core.recipes.regression.question import Regression
-from world2act_core.runs.stage import versions, write_json
+from world2act_core.runs.stage import make_folder, versions, write_json
 
 SCHEMA = "world2act.regression/1"
 VERDICT, REPORT = "verdict.json", "report.html"
@@ -35,7 +35,13 @@ def kept_failures(checked: Checked) -> list[Path]:
 
 
 def forget(out: Path) -> None:
-    """Remove what an earlier regression concluded: it must not be taken for this one's if this one is killed."""
+    """Make the folder, without what an earlier regression concluded: it must not be taken for this one's if this one is
+    killed.
+
+    Raises:
+        RunError: a file is in the way of the folder.
+    """
+    make_folder(out)
     for name in (VERDICT, REPORT):
         (out / name).unlink(missing_ok=True)
 
@@ -48,7 +54,7 @@ def conclude(question: Regression, entries: Sequence[Checked], out: Path, broken
     """
     passed = all(entry.passed for entry in entries) and bool(entries) and not broken
     content = _content(question, entries, broken, passed, out)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     write_json(out / VERDICT, content)
     page(question, entries, broken, passed, content).write(out / REPORT)
     return passed

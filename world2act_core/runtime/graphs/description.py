@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from world2act_core.errors import World2ActError
+from world2act_core.runtime.graphs.given import checked_namespace, checked_params_file
 
 PACKAGE = "world2act"
 Value = bool | int | float | str | list[str]
@@ -96,7 +97,8 @@ class GraphDescription:
         if unknown:
             raise World2ActError(f"{self.name} has no argument {unknown[0]!r}; it has {', '.join(known)}")
         filled = {**known, **values}
-        namespace, params_file, env = filled["namespace"], _params_file(filled["params_file"]), dds_environment()
+        namespace, params_file = checked_namespace(filled["namespace"]), checked_params_file(filled["params_file"])
+        env = dds_environment()
         parts = self._parts(filled)
         nodes = tuple(
             replace(part, namespace=namespace, params_file=params_file, env=env)
@@ -125,9 +127,3 @@ def _profile_places() -> list[Path]:
     name = "fastdds_shm.xml"
     installed = [prefix / "share" / PACKAGE / "launch" / name for prefix in ament_prefixes()]
     return [Path(__file__).resolve().parents[3] / "launch" / name, *installed]
-
-
-def _params_file(path: str) -> str:
-    if path and not Path(path).is_file():
-        raise World2ActError(f"params_file {path} does not exist")
-    return str(Path(path).resolve()) if path else ""
