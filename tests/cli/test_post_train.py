@@ -206,6 +206,17 @@ def test_stage_2_is_trained_again_when_its_code_changes_but_not_when_a_simulator
     assert "stage2: configuration, code or inputs have changed" in said and "stage1: done before" in said
 
 
+def test_a_mistaken_path_clears_nothing_that_was_learned(
+    trained: Path, logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    write(tmp_path / "short", cut(recorded(60), steps=2))
+    assert main(command(logs, run, "--logged", str(tmp_path / "short"))) == USAGE_ERROR
+    assert "no episode of --logged can be used" in capsys.readouterr().err.replace("\n", " ")
+    assert main(command(logs, run)) == 0
+    assert capsys.readouterr().out.count("done before") == 7
+
+
 def test_too_few_episodes_that_show_the_skill_are_refused_before_anything_is_trained(
     logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -226,9 +237,7 @@ def test_what_is_wrong_with_logs_of_which_nothing_can_be_used_is_said_and_listed
     error = capsys.readouterr().err.replace("\n", " ")
     assert f"no episode of --{name} can be used: 2 left out, the first is square-60 of {tmp_path / 'short'}" in error
     assert "shorter than a chunk of 4 steps" in error
-    (listed,) = (tmp_path / "run").rglob("left_out.json") if name == "demonstrations" else [
-        tmp_path / "run" / name / "left_out.json"
-    ]  # fmt: skip
+    listed = tmp_path / "run" / "left_out.json"
     assert str(listed) in error
     assert [entry.partition(" of ")[0] for entry in json.loads(listed.read_text())] == ["square-60", "square-61"]
 

@@ -51,6 +51,7 @@ def test_every_other_setting_is_in_what_a_stage_on_logs_goes_by(tmp_path, monkey
             return Stage(name, tmp_path, "", {}, {})
 
         monkeypatch.setattr(run, "stage", noted)
+        monkeypatch.setattr(run, "is_sealed", lambda *name, **how: True)
         (tmp_path / "bag.mcap").touch()
         learning = OfflineLearning(LOGGED, run, logs, None)
         assert learning.stage2.name == "stage2"

@@ -43,15 +43,27 @@ class LoggedStages(Stages):
     def __init__(self, recipe: Recipe, cameras: Sequence[str]) -> None:
         self.recipe, self.embodiment, self.cameras = recipe, load_embodiment(recipe.embodiment), tuple(cameras)
 
-    def note(self, stage: Stage, inputs: Inputs) -> None:
-        """Seal what the inputs are called; their contents are in the stage's configuration.
+    def check(self, inputs: Inputs, listed: Path) -> None:
+        """Find an episode that can be used for each option that names any input.
+
+        Args:
+            listed: file for why those of an option cannot.
 
         Raises:
-            World2ActError: no episode of an option can be used; why is listed in the stage's folder.
+            World2ActError: no episode of an option can.
         """
-        stage.path(SOURCES).write_text(json.dumps(sources_of(flat(inputs))))
-        left_out: list[str] = []
-        table = self._table(self._as_learned(episode, True) for episode in self._of_each(inputs, stage, left_out))
+        for option, paths in inputs.items():
+            left_out: list[str] = []
+            found = (e for s in sources_of(paths) for e in usable_episodes(s, self.embodiment, self.cameras, left_out))
+            if paths and next(found, None) is None:
+                raise nothing_of(option, paths, left_out, listed)
+
+    def note(self, stage: Stage, inputs: Inputs) -> None:
+        """Seal what the inputs are called, which were checked; their contents are in the stage's configuration."""
+        sources, left_out = sources_of(flat(inputs)), list[str]()
+        stage.path(SOURCES).write_text(json.dumps(sources))
+        usable = (e for s in sources for e in usable_episodes(s, self.embodiment, self.cameras, left_out))
+        table = self._table(self._as_learned(episode, True) for episode in usable)
         write_json(stage.path(LEFT_OUT), left_out)
         labelled = [
             name for number, name in enumerate(table.episode_ids) if table.labelled[table.episode == number].any()
@@ -127,19 +139,6 @@ class LoggedStages(Stages):
     def _table(self, episodes: Iterator[Episode]) -> ChunkTable:
         config = self.recipe.base
         return chunk_table(episodes, self.embodiment, self.recipe.cameras, config.streams, config.image_size)
-
-    def _of_each(self, inputs: Inputs, stage: Stage, left_out: list[str]) -> Iterator[Episode]:
-        """The usable episodes of each option's sources; a source that two options name is read once."""
-        usable: dict[str, bool] = {}
-        for option, paths in inputs.items():
-            sources, told_before = sources_of(paths), len(left_out)
-            for source in (source for source in sources if source not in usable):
-                usable[source] = False
-                for episode in usable_episodes(source, self.embodiment, self.cameras, left_out):
-                    usable[source] = True
-                    yield episode
-            if sources and not any(usable[source] for source in sources):
-                raise nothing_of(option, paths, left_out[told_before:], stage.path(LEFT_OUT))
 
     def _episodes(self, stage: Stage) -> Iterator[Episode]:
         for source in json.loads(stage.path(SOURCES).read_text()):

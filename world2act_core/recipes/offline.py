@@ -80,13 +80,14 @@ class OfflineLearning(Learning):
         super().__init__(self.logged_work, self._stage)
 
     def _stage(self, name: str, work: Callable[[Stage], None], *, config: dict[str, Any], **how: Any) -> Stage:
-        kept = {key: value for key, value in config.items() if key not in OF_A_SIMULATOR}
-        return self.run.stage(name, work, config=kept, **how)
+        return self.run.stage(name, work, config=_kept(config), **how)
 
     def _noted(self, name: str, inputs: Inputs) -> Stage:
         read = {"inputs_sha256": digest_of(flat(inputs)), "read": list(self.logged_work.cameras)}
-        config = {**scene(self.recipe), **read}
-        return self._stage(name, lambda stage: self.logged_work.note(stage, inputs), config=config)
+        config = _kept({**scene(self.recipe), **read})
+        if not self.run.is_sealed(name, config=config):  # a mistaken path must not clear what was learned from others
+            self.logged_work.check(inputs, self.run.folder / LEFT_OUT)
+        return self.run.stage(name, lambda stage: self.logged_work.note(stage, inputs), config=config)
 
     @cached_property
     def demonstrations(self) -> Stage:
@@ -243,6 +244,10 @@ def _left_out(stages: Sequence[Stage], before: str = "\n") -> str:
         if reasons:
             said += f"{before}left out of {stage.name}: {len(reasons)}, the first is {reasons[0]}; all in {file}"
     return said
+
+
+def _kept(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in OF_A_SIMULATOR}
 
 
 def _copy(source: Path, target: Path) -> None:
