@@ -39,14 +39,16 @@ class SequenceSampler:
         runs: dict[tuple[int, str], list[int]] = {}  # one skill of one episode each
         for row in np.flatnonzero(table.labelled):
             runs.setdefault((int(table.episode[row]), table.prompts[row]), []).append(int(row))
-        self._runs = [np.asarray(rows) for rows in runs.values()]
+        if len({episode for episode, _ in runs}) < 2:
+            raise ValueError("contrast needs at least two labelled episodes")
+        self._rows = np.concatenate([np.asarray(rows, np.int64) for rows in runs.values()])
+        self._length_of = np.asarray([len(rows) for rows in runs.values()])
+        self._first_of = np.cumsum(self._length_of) - self._length_of
         self._episode = np.asarray([episode for episode, _ in runs])
         self._skill = np.asarray([skill for _, skill in runs])
-        if len(set(self._episode)) < 2:
-            raise ValueError("contrast needs at least two labelled episodes")
 
     def draw(self, rng: np.random.Generator) -> SequenceBatch:
-        anchor = int(rng.integers(len(self._runs)))
+        anchor = int(rng.integers(len(self._length_of)))
         same_skill = self._skill == self._skill[anchor]
         same = np.flatnonzero(same_skill & (self._episode != self._episode[anchor]))
         other = np.flatnonzero(~same_skill)
@@ -56,14 +58,11 @@ class SequenceSampler:
         return self._sequences([anchor, *(int(index) for part in negatives for index in part)], rng)
 
     def _sequences(self, chosen: list[int], rng: np.random.Generator) -> SequenceBatch:
-        rows = np.zeros((len(chosen), self.length), np.int64)
-        mask = np.zeros((len(chosen), self.length), bool)
-        for i, index in enumerate(chosen):
-            run = self._runs[index]
-            first = int(rng.integers(max(1, len(run) - self.length + 1)))
-            part = run[first : first + self.length]
-            rows[i, : len(part)], rows[i, len(part) :] = part, part[-1]
-            mask[i, : len(part)] = True
+        lengths = self._length_of[chosen]
+        first = rng.integers(np.maximum(1, lengths - self.length + 1))
+        place = first[:, None] + np.arange(self.length)  # of each chunk in its run
+        mask = place < lengths[:, None]
+        rows = self._rows[self._first_of[chosen][:, None] + np.minimum(place, lengths[:, None] - 1)]
         skills, episodes = self._skill[chosen], self._episode[chosen]
         hard = (skills[:, None] == skills[None]) & (episodes[:, None] != episodes[None])
         return SequenceBatch(rows, mask, hard)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 
 class PatchCodec(nn.Module):
@@ -46,8 +45,8 @@ class PatchCodec(nn.Module):
 
     def _patches(self, images: torch.Tensor) -> torch.Tensor:
         """``(B, 3, S, V S)`` → ``(B, h, w, 3 p p)``."""
-        columns = F.unfold(images, self.patch, stride=self.patch)  # (B, 3 p p, h w)
-        return columns.transpose(1, 2).unflatten(1, self.latent_shape[1:])
+        pieces = images.unflatten(3, (-1, self.patch)).unflatten(2, (-1, self.patch))  # (B, 3, h, p, w, p)
+        return pieces.permute(0, 2, 4, 1, 3, 5).flatten(3)
 
     def encode(self, frames: torch.Tensor) -> torch.Tensor:
         images = frames.permute(0, 3, 1, 2).float() / 255.0
@@ -56,6 +55,6 @@ class PatchCodec(nn.Module):
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         coefficients = latents.permute(0, 2, 3, 1) * self.scale  # (B, h, w, C)
-        columns = (coefficients @ self.basis.T).flatten(1, 2).transpose(1, 2)
-        images = F.fold(columns, (self.size, self.width), self.patch, stride=self.patch) + self.mean
-        return (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        pieces = (coefficients @ self.basis.T).unflatten(3, (3, self.patch, self.patch))  # (B, h, w, 3, p, p)
+        images = pieces.permute(0, 3, 1, 4, 2, 5).reshape(-1, 3, self.size, self.width) + self.mean
+        return images.clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(0, 2, 3, 1).contiguous()

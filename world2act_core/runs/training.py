@@ -106,6 +106,7 @@ def fit(
     rates = [group["initial_lr"] if "initial_lr" in group else group["lr"] for group in state.optimizer.param_groups]
     for group, rate in zip(state.optimizer.param_groups, rates, strict=True):
         group["initial_lr"] = rate
+    parameters = list(state.module.parameters())
     bar = tqdm(total=steps, initial=state.step, desc=label, unit="step", dynamic_ncols=True, mininterval=0.5)
     while state.step < steps:
         for group in state.optimizer.param_groups:
@@ -113,9 +114,10 @@ def fit(
         rng = step_generator(seed, state.step)
         _seed_torch(int(rng.spawn(1)[0].integers(2**63)))  # dropout draws from torch's own source
         terms = losses(rng)
-        state.optimizer.zero_grad(set_to_none=True)
+        for parameter in parameters:  # as zero_grad, which takes 2 % of a step of Stage 1
+            parameter.grad = None
         terms["loss"].backward()
-        norm = nn.utils.clip_grad_norm_(state.module.parameters(), clip, foreach=True)
+        norm = nn.utils.clip_grad_norm_(parameters, clip, foreach=True)
         _check_finite(terms["loss"], norm, label, state.step)
         state.optimizer.step()
         if state.step % log_every == 0:
