@@ -74,6 +74,18 @@ class Learning:
         )
 
     @cached_property
+    def pretraining(self) -> Stage:
+        """What the base is cloned from: the demonstrations, or more than these."""
+        if not self.shared_recipe.pretraining.count:
+            return self.demonstrations
+        return self._shared(
+            "pretraining",
+            self.shared_work.pretraining,
+            config=stage_config(self.shared_recipe, "pretraining", "video_noise", "release_chunks"),
+            code=SIMULATION,
+        )
+
+    @cached_property
     def videos(self) -> Stage:
         return self._shared(
             "videos",
@@ -84,12 +96,12 @@ class Learning:
 
     @cached_property
     def base(self) -> Stage:
-        demonstrations = self.demonstrations
+        pretraining = self.pretraining
         return self._shared(
             "base",
-            lambda stage: self.shared_work.base(stage, demonstrations),
+            lambda stage: self.shared_work.base(stage, pretraining),
             config=stage_config(self.shared_recipe, "base"),
-            inputs=[demonstrations],
+            inputs=[pretraining],
             code=_BASE,
         )
 

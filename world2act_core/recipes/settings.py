@@ -34,7 +34,7 @@ class Split:
         return max(self.first, other.first) <= min(self.last, other.last)
 
 
-TRAINING_SPLITS = ("demonstrations", "videos", "free_pairs", "post_training")
+TRAINING_SPLITS = ("demonstrations", "pretraining", "videos", "free_pairs", "post_training")
 """Fields of ``Recipe``: the splits that something is learned from."""
 
 UNUSED = ("base", "still")
@@ -57,7 +57,10 @@ class Recipe:
     workers: int = 2
     torch_threads: int = 2
 
-    demonstrations: Split = Split(0, 9, 10, 1000)  # with actions: all that the base policy ever sees
+    demonstrations: Split = Split(0, 9, 10, 1000)  # with actions: all that anything here is told of an expert's
+    # What the base is cloned from instead, seen by nothing else: one that knows more than the demonstrations, as a VLA
+    # does. 0: it sees the demonstrations only.
+    pretraining: Split = Split(0, 9, 0, 5000)
     videos: Split = Split(10, 24, 200, 2000)  # without actions: the world model's
     free_pairs: Split = Split(25, 29, 120, 3000)  # the base acting on its own and with noise: labels come free
     post_training: Split = Split(30, 34, 48, 4000)  # Stage 2's rollouts
@@ -124,8 +127,8 @@ class Recipe:
             raise World2ActError(f"clips is {self.clips!r}, expected 'skills' or 'tasks'")
         for name in ("base", "cloning"):
             object.__setattr__(self, name, replace(getattr(self, name), cameras=self.cameras))
-        for name in TRAINING_SPLITS:
-            if getattr(self, name).shares_a_state_with(self.evaluation):
+        for name, split in self.learned_from.items():
+            if split.shares_a_state_with(self.evaluation):
                 raise World2ActError(f"{name} and evaluation share official states: change their first and last")
         for name, count, least in (
             ("videos.count", self.videos.count, 5),  # a tenth is kept for measuring, and must not be empty
@@ -154,6 +157,12 @@ class Recipe:
         for name in ("video_noise", "pair_noise"):
             if not getattr(self, name):
                 raise World2ActError(f"{name} = [], expected at least one noise (0 is none)")
+
+    @property
+    def learned_from(self) -> dict[str, Split]:
+        """The training splits by name; that of pretraining where there is any."""
+        names = (name for name in TRAINING_SPLITS if name != "pretraining" or self.pretraining.count)
+        return {name: getattr(self, name) for name in names}
 
     def starts(self, split: Split) -> list[Start]:
         indices = range(split.first, split.last + 1)

@@ -63,13 +63,18 @@ class Stages:
         extra = self.recipe.release_chunks
         self._record(stage, self.recipe.demonstrations, source="demonstrator", noises=(0.0,), extra_chunks=extra)
 
+    def pretraining(self, stage: Stage) -> None:
+        """What a base is cloned from that knows more than the demonstrations; under noise, so that it can recover."""
+        recipe = self.recipe
+        self._record(stage, recipe.pretraining, "demonstrator", recipe.video_noise, extra_chunks=recipe.release_chunks)
+
     def videos(self, stage: Stage) -> None:
         """Demonstrations under exploration noise; their actions are never read."""
         recipe = self.recipe
         self._record(stage, recipe.videos, "demonstrator", recipe.video_noise, extra_chunks=recipe.release_chunks)
 
     def base(self, stage: Stage, demonstrations: Stage) -> None:
-        """The base policy: behaviour cloning on the demonstrations, then frozen."""
+        """The base policy: behaviour cloning on demonstrations, then frozen."""
         table = self.table([demonstrations])
         config = self.recipe.base
         network, history = train_compact(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ recipe:
   workers: 1
   torch_threads: 1
   demonstrations: {{count: 6}}
+  pretraining: {{count: 2}}
   videos: {{count: 12}} # with the demonstrations enough to keep two for measuring true_adapter
   free_pairs: {{count: 12}}
   post_training: {{count: 2}}
@@ -56,5 +58,6 @@ def test_every_method_makes_a_policy_and_what_they_share_is_made_once(tmp_path: 
     assert "checkpoints" in record.methods["post_trained"].figures
     shared = tmp_path / "out" / "tasks" / "libero_goal_8"
     assert {path.parent.name for path in shared.glob("*/manifest.json")} == {
-        "demonstrations", "videos", "base", "free_pairs"}  # fmt: skip
+        "demonstrations", "pretraining", "videos", "base", "free_pairs"}  # fmt: skip
     assert read_stage(shared / "videos").starts, "the evaluation must know which starts were seen"
+    assert set(json.loads((shared / "base" / "manifest.json").read_text())["inputs"]) == {"pretraining"}

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from world2act_core.errors import World2ActError
-from world2act_core.recipes.settings import TRAINING_SPLITS
 from world2act_core.recipes.study.methods import METHODS
 from world2act_core.recipes.study.plan import Cell, StudyPlan, is_committed, read_plan
 
@@ -86,6 +85,8 @@ def test_without_comparisons_there_are_none(tmp_path):
         ("shifted: {first: 24}", "and shifted share official states|videos and shifted"),
         ("recipe: {videos: {first: 9}}", "demonstrations and videos share official states"),
         ("recipe: {videos: {last: 40}}", "videos and evaluation share official states"),
+        ("recipe: {pretraining: {count: 9, last: 12}}", "pretraining and videos share official states"),
+        ("recipe: {pretraining: {count: -1}}", "pretraining holds no start"),
         ("held_out: {count: 0}", "held_out holds no start"),
         ("held_out: {first: 49, last: 40}", "held_out holds no start"),
         ("shifted: {jitter_cm: 3}", "shifted displaces as far as held_out"),
@@ -139,7 +140,7 @@ def test_no_start_of_a_shipped_plan_is_trained_on(path):
     plan = read_plan(path)
     for cell in plan.cells:
         recipe = plan.cell_recipe(cell)
-        trained = {start.index for name in TRAINING_SPLITS for start in recipe.starts(getattr(recipe, name))}
+        trained = {start.index for split in recipe.learned_from.values() for start in recipe.starts(split)}
         tried = {start.index for starts in plan.starts(cell, plan.methods[0]).values() for start in starts}
         assert trained and tried and not trained & tried
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from world2act_core.errors import World2ActError
 from world2act_core.recipes.overrides import as_json, override, read_yaml
-from world2act_core.recipes.settings import TRAINING_SPLITS, Recipe, Split
+from world2act_core.recipes.settings import Recipe, Split
 from world2act_core.simulators.demonstrators.library import DEMONSTRATORS
 from world2act_core.simulators.starts import OFFICIAL_STATES, Start, jittered_starts
 
@@ -23,6 +23,8 @@ HELD_OUT, SHIFTED = "held_out", "shifted"
 SET_BY_THE_PLAN = ("suite", "task", "seed", "evaluation")
 """What a recipe has and a plan decides for each cell."""
 
+_MAY_SHARE = (HELD_OUT, SHIFTED), ("demonstrations", "pretraining")
+"""Splits of the same purpose, whose starts may come from the same official states."""
 
 _NOT_THE_DEMOS = Split(35, 49, 40, 5000)
 """In the place of the recipe's evaluation, which the plan decides: starts of the demo are no setting of a study."""
@@ -226,8 +228,7 @@ def _check_level(alpha: float, where: str) -> None:
 
 
 def _check_splits(plan: StudyPlan, where: str) -> None:
-    training = {name: getattr(plan.recipe, name) for name in TRAINING_SPLITS}
-    splits: dict[str, Split] = {**training, HELD_OUT: plan.held_out, SHIFTED: plan.shifted}
+    splits: dict[str, Split] = {**plan.recipe.learned_from, HELD_OUT: plan.held_out, SHIFTED: plan.shifted}
     for name, split in splits.items():
         if not 0 <= split.first <= split.last or split.count < 1:
             raise World2ActError(f"{where}: {name} holds no start: it needs 0 <= first <= last and count >= 1")
@@ -236,7 +237,7 @@ def _check_splits(plan: StudyPlan, where: str) -> None:
         if split.seed < 0:
             raise World2ActError(f"{where}: {name}: seed = {split.seed} must be 0 or more")
     for (one, first), (two, second) in combinations(splits.items(), 2):
-        if first.shares_a_state_with(second) and {one, two} != {HELD_OUT, SHIFTED}:
+        if first.shares_a_state_with(second) and (one, two) not in _MAY_SHARE:
             raise World2ActError(f"{where}: {one} and {two} share official states: change their first and last")
     if min(plan.held_out.jitter_cm, plan.shifted.jitter_cm, plan.recipe.jitter_cm) < 0:
         raise World2ActError(f"{where}: a jitter_cm is below 0: it is the half-width of a displacement")
