@@ -94,7 +94,7 @@ def test_each_stage_says_what_it_has_read(trained: Path) -> None:
     assert metrics["demonstrations"] == {"episodes": 6, "with_actions": 6, "chunks": 36, "left_out": 0}
     assert metrics["logged"] == {"episodes": 12, "with_actions": 12, "chunks": 72, "left_out": 0}
     assert metrics["videos"]["episodes"] == 12, "the demonstrations show the skill too"
-    assert metrics["stage2"]["chunks"] == 72
+    assert metrics["stage2"]["chunks"] == 72 + 72 + 36, "logged, shown and demonstrated"
 
 
 def test_a_run_made_from_logs_names_no_task_and_has_no_gate(

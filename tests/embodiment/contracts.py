@@ -19,6 +19,11 @@ def shipped(name: str = "libero_panda") -> dict[str, Any]:
     return content
 
 
+def of_poses(folder: Path) -> Path:
+    """A contract whose actions say where to go, of which the state says the place but not the turn by its names."""
+    return written({**changed(("action", "kind"), "eef_pose"), "name": "pose_arm"}, folder)
+
+
 def leaves(content: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """Paths of everything in a contract that is not itself a mapping."""
     if not isinstance(content, dict):

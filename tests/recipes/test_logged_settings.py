@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.embodiment.contracts import of_poses
 from world2act_core.embodiment import load_embodiment
 from world2act_core.errors import World2ActError
 from world2act_core.recipes.offline import Logs, OfflineLearning
 from world2act_core.recipes.overrides import as_json
-from world2act_core.recipes.settings import LOGGED, NOT_OF_LOGS, Recipe, read_logged_recipe, read_recipe
+from world2act_core.recipes.settings import NOT_OF_LOGS, ON_LOGS, Recipe, read_logged_recipe, read_recipe
 from world2act_core.recipes.trainer import moved_dimensions
 from world2act_core.runs import Run, Stage
 
@@ -25,11 +26,23 @@ USED = torch.tensor([True] * 3 + [False] * 3 + [True])
 def test_a_recipe_goes_over_the_settings_for_logs(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("stage2: {steps: 20}\n")
-    recipe = read_recipe(path, LOGGED)
+    recipe, _ = read_logged_recipe(path)
+    assert recipe == read_recipe(path), "the demo's form"
+    assert (recipe.residual.correction, recipe.stage2.steps) == ("instead", 20)
+    recipe, _ = read_logged_recipe(path, "added")
     assert recipe.stage2.steps == 20
     assert (recipe.residual.correction, recipe.residual.hide_base, recipe.unused) == ("added", 0.0, "base")
     assert (recipe.stage2_on_videos, recipe.stage2_on_demonstrations) == ("none", 0.0)
-    assert read_recipe(path).residual.correction == "instead"
+
+
+def test_what_cannot_be_asked_to_stay_is_corrected_not_replaced_unless_one_says_otherwise(tmp_path):
+    path, named = tmp_path / "mine.yaml", of_poses(tmp_path)
+    path.write_text("embodiment: ur5e\n")
+    assert read_logged_recipe(path)[0] == replace(Recipe(), embodiment="ur5e"), "of its joints the state says where"
+    assert read_logged_recipe(path, embodiment=str(named))[0] == replace(ON_LOGS["added"], embodiment=str(named))
+    assert read_logged_recipe(None, "instead", str(named))[0].unused == "base", "it has no rest"
+    path.write_text("unused: still\n")
+    assert read_logged_recipe(path, "instead", str(named))[0].unused == "still", "refused where it would be held"
 
 
 def test_what_nothing_on_logs_goes_by_is_refused_with_key_and_reason(tmp_path):
@@ -53,7 +66,7 @@ def test_every_other_setting_is_in_what_a_stage_on_logs_goes_by(tmp_path, monkey
         monkeypatch.setattr(run, "stage", noted)
         monkeypatch.setattr(run, "is_sealed", lambda *name, **how: True)
         (tmp_path / "bag.mcap").touch()
-        learning = OfflineLearning(LOGGED, run, logs, None)
+        learning = OfflineLearning(Recipe(), run, logs, None)
         assert learning.stage2.name == "stage2"
     assert {field.name for field in fields(Recipe)} - set(NOT_OF_LOGS) <= asked
 
@@ -65,23 +78,25 @@ def test_cameras_that_the_file_names_are_told_apart_from_those_it_does_not(tmp_p
     assert cameras == recipe.cameras == ("wrist",)
     path.write_text("seed: 7\n")
     recipe, cameras = read_logged_recipe(path)
-    assert (recipe, cameras) == (replace(LOGGED, seed=7), None)
-    assert read_logged_recipe(None) == (LOGGED, None)
+    assert (recipe, cameras) == (replace(Recipe(), seed=7), None)
+    assert read_logged_recipe(None) == (Recipe(), None)
 
 
 @pytest.mark.parametrize("name", ["minutes.yaml"])
 def test_shipped_recipes_for_logs_are_taken(name):
-    read_logged_recipe(ROOT / "recipes" / name)
+    for form in ON_LOGS:
+        read_logged_recipe(ROOT / "recipes" / name, form)
 
 
 def test_what_is_not_used_is_the_bases_or_held_still():
     robot = load_embodiment("libero_panda")
     assert torch.equal(moved_dimensions(USED, "base", robot), USED)
     assert moved_dimensions(USED, "still", robot).all()
+    pushing = USED & (torch.arange(7) != robot.gripper.index)
+    assert moved_dimensions(pushing, "still", robot).tolist() == [True] * 6 + [False], "no value of a gripper is rest"
 
 
-def test_positions_are_not_held_still_by_asking_for_zero():
-    robot = load_embodiment("ur5e")
-    assert not robot.action.kind.endswith("_delta")
-    with pytest.raises(World2ActError, match="no rest for ur5e, whose actions are joint_positions: set unused: base"):
-        moved_dimensions(USED, "still", robot)
+def test_an_arm_is_held_still_where_its_state_says_where_that_is(tmp_path):
+    assert moved_dimensions(USED, "still", load_embodiment("ur5e")).all(), "joints: a displacement of 0"
+    with pytest.raises(World2ActError, match=r"of every action dimension of pose_arm \(eef_pose\): set unused: base"):
+        moved_dimensions(USED, "still", load_embodiment(of_poses(tmp_path)))

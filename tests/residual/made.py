@@ -23,7 +23,14 @@ PATCHES = ResidualConfig(encoder="patches")
 SEEN = SeenInputs(("agentview",), STREAMS, SIZE)
 
 
-def make_residual(folder: Path, name: str, seed: int = 0, skill: str = "", config: ResidualConfig = PATCHES) -> Path:
+def make_residual(
+    folder: Path,
+    name: str,
+    seed: int = 0,
+    skill: str = "",
+    config: ResidualConfig = PATCHES,
+    units: tuple[float, ...] = (),
+) -> Path:
     """``folder/name``, a residual that corrects a good deal, and its base ``folder/policy.pt`` unless it is there."""
     torch.manual_seed(seed)
     if not (folder / BASE).exists():
@@ -32,7 +39,7 @@ def make_residual(folder: Path, name: str, seed: int = 0, skill: str = "", confi
     table = square_table(4)
     codec = PatchCodec(SIZE)
     codec.fit(torch.from_numpy(table.frames))
-    alignment = Alignment(AdapterConfig(codec.latent_shape))
+    alignment = Alignment(AdapterConfig(codec.latent_shape, units=units))
     used = torch.tensor([True] * 6 + [False])
     residual = Residual(config, alignment, table.proprio.shape[1], used, codec)
     residual.standardise.fit(torch.from_numpy(table.proprio))

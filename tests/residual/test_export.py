@@ -46,10 +46,12 @@ def record(bag: Path, index: int) -> None:
     write_whole_bag(replace(toy, images={"agentview": np.ascontiguousarray(images)}), bag, EMBODIMENT)
 
 
-def a_run(folder: Path, config: ResidualConfig = PATCHES, skills: tuple[str, ...] = ()) -> Path:
+def a_run(
+    folder: Path, config: ResidualConfig = PATCHES, skills: tuple[str, ...] = (), units: tuple[float, ...] = ()
+) -> Path:
     made = folder / "made"
     made.mkdir()
-    make_residual(made, "any.pt", config=config)
+    make_residual(made, "any.pt", config=config, units=units)
     for number, skill in enumerate(skills):
         make_residual(made, f"{skill}.pt", number, skill, config)
 
@@ -85,6 +87,18 @@ def test_the_exported_policy_acts_as_torch_does(exported):
         assert np.abs(graphs.act(seen, "push").actions - expected).max() < 1e-5
         assert np.abs(base.act(seen, "push").actions - expected).max() > 0.01
     assert graphs.cameras == ("agentview",)
+
+
+def test_a_residual_that_goes_by_displacements_does_so_when_exported(tmp_path, exported):
+    run = a_run(tmp_path, units=(0.5, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0))
+    done = export_run(run, tmp_path / "export", EMBODIMENT)
+    torch_policy, graphs = open_policy(f"run:{run}", EMBODIMENT), open_policy(f"onnx:{done.folder}", EMBODIMENT)
+    otherwise = open_policy(f"run:{exported[0]}", EMBODIMENT)
+    for index in range(4):
+        seen = observation(index, index)
+        expected = torch_policy.act(seen, "push").actions
+        assert np.abs(graphs.act(seen, "push").actions - expected).max() < 1e-5
+        assert np.abs(otherwise.act(seen, "push").actions - expected).max() > 0.01, "the same weights, in other units"
 
 
 def test_strength_0_is_the_exported_base_bit_for_bit(exported):

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from world2act_core.alignment.motion import Motion
+from world2act_core.embodiment.displacement import Displacement
 from world2act_core.errors import World2ActError
 from world2act_core.networks.blocks import Dropout, SpatialSoftmax, Standardise, WideLinear
 from world2act_core.networks.codec import PatchCodec
@@ -28,6 +29,8 @@ class AdapterConfig:
         scene_dropout: ours: share of training samples in which the video adapter sees only what changed, not the scene.
             Else it may guess the action from where the policy usually goes, not from what moved. Flow never sees it.
         codec: shape of the codec whose latents are read, for ``flow``; see ``PatchCodec.shape``.
+        units: ``(A,)`` of the displacements that action chunks are read as; empty for actions that are displacements
+            already (see ``embodiment.displacement``).
     """
 
     latent_shape: Sequence[int] = (16, 8, 8)
@@ -37,6 +40,7 @@ class AdapterConfig:
     pooling: str = "patches"
     scene_dropout: float = 0.5
     codec: Mapping[str, int] | None = None
+    units: Sequence[float] = ()
 
 
 class VideoAdapter(nn.Module):
@@ -210,6 +214,11 @@ class Alignment(nn.Module):
         self.video = VideoAdapter(config)
         self.action = ActionAdapter(config)
         self.decoder = ActionDecoder(config)
+
+    @property
+    def displacement(self) -> Displacement:
+        """Between actions and what B_a and D_a go by."""
+        return Displacement(tuple(self.config.units))
 
     @property
     def reader_of_imagined(self) -> VideoAdapter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -64,6 +65,7 @@ def train_alignment(
     held_out: tuple[ChunkTable, ChunkLatents] | None = None,
     codec: PatchCodec | None = None,
     weight: Array | None = None,
+    units: Sequence[float] = (),
 ) -> tuple[Alignment, list[dict[str, float]]]:
     """Train B_v, B_a and D_a on the labelled chunks of a table.
 
@@ -73,12 +75,13 @@ def train_alignment(
         held_out: episodes on which ``held_out_figures`` are measured, and printed, while it trains.
         codec: that made the latents, for an adapter that reads flow.
         weight: ``(N,)`` of each chunk in reconstruction and decoding (ours); None weighs all alike.
+        units: of the displacements that the tables' actions are (see ``AdapterConfig``); kept with the adapters.
 
     Raises:
         World2ActError: the adapter is to read flow, and there is no codec.
     """
     torch.manual_seed(seed)
-    alignment = new_alignment(table, latents, config, codec)
+    alignment = new_alignment(table, latents, config, codec, units)
     seen = SeenChunks(alignment.video, latents, np.flatnonzero(table.labelled))
     seen.fit()
     sampler = SequenceSampler(table, config.length, config.batch, config.hard_ratio)
@@ -117,12 +120,16 @@ def train_alignment(
 
 
 def new_alignment(
-    table: ChunkTable, latents: ChunkLatents, config: Stage1Config, codec: PatchCodec | None = None
+    table: ChunkTable,
+    latents: ChunkLatents,
+    config: Stage1Config,
+    codec: PatchCodec | None = None,
+    units: Sequence[float] = (),
 ) -> Alignment:
     """Untrained, for the shapes of a table and its latents."""
     _, chunk_length, actions = table.actions.shape
     shape = (latents.latent_shape, chunk_length, actions, config.size, config.pooling, config.scene_dropout)
-    alignment = Alignment(AdapterConfig(*shape, None if codec is None else codec.shape))
+    alignment = Alignment(AdapterConfig(*shape, None if codec is None else codec.shape, units))
     if alignment.video.motion is not None and codec is not None:
         alignment.video.motion.codec.load_state_dict(codec.state_dict())
     return alignment

@@ -24,8 +24,11 @@ def pseudo_labelled(
     """
     with torch.no_grad():
         z_v = video_latents(alignment, latents, np.arange(len(table)))
-        actions = alignment.decoder(z_v).numpy()
-    return replace(table, actions=embodiment.decided(actions) * used, labelled=np.ones(len(table), bool))
+        said = alignment.decoder(z_v).numpy()
+    displacement = alignment.displacement
+    read = embodiment.decided(displacement.back(said, table.standing))
+    at_rest = displacement.back(np.zeros_like(said), table.standing)
+    return replace(table, actions=np.where(used, read, at_rest), labelled=np.ones(len(table), bool))
 
 
 def successful(table: ChunkTable, success: Array) -> ChunkTable:

@@ -9,6 +9,7 @@ import torch
 
 from world2act_core.alignment.adapters import Alignment, load_alignment
 from world2act_core.embodiment import Embodiment
+from world2act_core.embodiment.displacement import standing
 from world2act_core.errors import RunError
 from world2act_core.policies.address import listed_files
 from world2act_core.policies.compact import CompactConfig, compact_inputs
@@ -50,9 +51,13 @@ class ImaginationPolicy(Policy):
         now = self._model.encode_frames(frame)
         last = now if self._last is None else self._last
         imagined = self._model.predict(last, now, [prompt], torch.tensor([self._chunks]), 1)[:, :, 1]
-        actions = self._alignment.decoder(self._read(now, imagined))[0].numpy()
+        said = self._alignment.decoder(self._read(now, imagined))[0].numpy()
         self._last, self._chunks = now, self._chunks + 1
-        return ActionChunk(self._embodiment.decided(actions) * self._used, observation.stamp, prompt)
+        displacement = self._alignment.displacement
+        stood = standing(self._embodiment, observation.state) if displacement.units else None
+        actions = self._embodiment.decided(displacement.back(said, stood))
+        at_rest = displacement.back(np.zeros_like(said), stood)
+        return ActionChunk(np.where(self._used, actions, at_rest), observation.stamp, prompt)
 
 
 def open_imagination(reference: str, embodiment: Embodiment) -> ImaginationPolicy:

@@ -88,6 +88,11 @@ class ActionLayout:
     def size(self) -> int:
         return len(self.names)
 
+    @property
+    def is_delta(self) -> bool:
+        """Whether the arm's part says how far to move, so that 0 is rest; else it says where to."""
+        return self.kind.endswith("_delta")
+
 
 @dataclass(frozen=True)
 class Gripper:

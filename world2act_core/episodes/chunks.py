@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
 
 from world2act_core.embodiment import Embodiment
 from world2act_core.embodiment.contract import as_vector
+from world2act_core.embodiment.displacement import Displacement, placed_dimensions, standing
 from world2act_core.errors import ContractError
 from world2act_core.types import Array, Episode, Skill
 
@@ -44,6 +46,8 @@ class ChunkTable:
         episode_ids, start_ids: of each episode.
         base: ``(N, M, A)`` float32, what a base policy answered when it was asked at the chunk's first step; None where
             none was asked.
+        standing: ``(N, A)`` float32, where the arm stood at the chunk's first step (``embodiment.displacement``); None
+            where actions are displacements.
     """
 
     frames: Array
@@ -60,6 +64,7 @@ class ChunkTable:
     episode_ids: tuple[str, ...]
     start_ids: tuple[str, ...]
     base: Array | None = None
+    standing: Array | None = None
 
     def __len__(self) -> int:
         return len(self.before)
@@ -77,8 +82,8 @@ class ChunkTable:
         frames = {name: place[getattr(self, name)[rows]] for name in ("before", "after", "previous")}
         columns = {name: getattr(self, name)[rows] for name in _COLUMNS}
         prompts = tuple(self.prompts[row] for row in rows)
-        base = None if self.base is None else self.base[rows]
-        return replace(self, frames=self.frames[kept], prompts=prompts, base=base, **frames, **columns)
+        known: dict[str, Any] = {name: None if (of := getattr(self, name)) is None else of[rows] for name in _IF_KNOWN}
+        return replace(self, frames=self.frames[kept], prompts=prompts, **known, **frames, **columns)
 
 
 def joined(tables: Sequence[ChunkTable]) -> ChunkTable:
@@ -100,13 +105,18 @@ def joined(tables: Sequence[ChunkTable]) -> ChunkTable:
         tuple(text for table in moved for text in getattr(table, name))
         for name in ("prompts", "episode_ids", "start_ids")
     )
-    answers = [table.base for table in tables if table.base is not None]
-    base = np.concatenate(answers) if len(answers) == len(tables) else None
-    return ChunkTable(**arrays, prompts=prompts, episode_ids=ids, start_ids=starts, base=base)
+    known: dict[str, Any] = {name: _together([getattr(table, name) for table in tables]) for name in _IF_KNOWN}
+    return ChunkTable(**arrays, prompts=prompts, episode_ids=ids, start_ids=starts, **known)
+
+
+def _together(parts: Sequence[Array | None]) -> Array | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if len(known) == len(parts) else None
 
 
 _COLUMNS = ("proprio", "actions", "labelled", "step", "clock", "episode")
 _ARRAYS = ("frames", "before", "after", "previous", *_COLUMNS)
+_IF_KNOWN = ("base", "standing")
 
 
 def chunk_table(
@@ -123,7 +133,8 @@ def chunk_table(
         ContractError: an episode of another embodiment, without a camera, or with no complete chunk.
     """
     m, a = embodiment.chunk_length, embodiment.action.size
-    rows: dict[str, list[Array]] = {name: [] for name in _ARRAYS}
+    places = bool(placed_dimensions(embodiment))
+    rows: dict[str, list[Array]] = {name: [] for name in (*_ARRAYS, *["standing"] * places)}
     prompts: list[str] = []
     episode_ids: list[str] = []
     start_ids: list[str] = []
@@ -145,6 +156,8 @@ def chunk_table(
         rows["after"].append(after + offset)
         rows["previous"].append(previous + offset)
         rows["proprio"].append(proprio)
+        if places:
+            rows["standing"].append(standing(embodiment, episode.state)[starts])
         rows["actions"].append(actions.astype(np.float32))
         rows["labelled"].append(np.full(len(starts), known is not None))
         rows["step"].append(starts)
@@ -164,6 +177,11 @@ def chunk_table(
 def labelled(table: ChunkTable) -> ChunkTable:
     """The chunks with actions; somebody's own logs may lack them here and there."""
     return table.select(np.flatnonzero(table.labelled))
+
+
+def displaced(table: ChunkTable, displacement: Displacement) -> ChunkTable:
+    """The table with its actions as displacements from where the arm stood at each chunk's first step."""
+    return replace(table, actions=displacement.of(table.actions, table.standing))
 
 
 def split_episodes(table: ChunkTable, share: float) -> tuple[ChunkTable, ChunkTable]:

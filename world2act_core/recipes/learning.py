@@ -9,6 +9,7 @@ from typing import Any
 
 from world2act_core.alignment import adapters, calibrate, losses, motion, sampling
 from world2act_core.alignment import train as alignment_train
+from world2act_core.embodiment import displacement
 from world2act_core.episodes import chunks
 from world2act_core.networks import blocks, codec, eyes
 from world2act_core.policies import compact as compact_policy
@@ -33,9 +34,9 @@ SIMULATION: list[ModuleType] = [libero, control, rendering, meshes, starts, roll
 _EYES: list[ModuleType] = [blocks, codec, eyes]
 _BASE: list[ModuleType] = [stages, compact_policy, seen, *_EYES, chunks, training]
 _WORLD_MODEL: list[ModuleType] = [stages, compact_world_model, codec, chunks, training]
-_ALIGNMENT: list[ModuleType] = [adapters, motion, losses, sampling, alignment_train, calibrate]
+_ALIGNMENT: list[ModuleType] = [adapters, displacement, motion, losses, sampling, alignment_train, calibrate]
 _STAGE1: list[ModuleType] = [stages, *_ALIGNMENT, chunk_latents, chunks, training]
-_RESIDUAL_POLICY: list[ModuleType] = [residual_card, residual_files, residual_policy]
+_RESIDUAL_POLICY: list[ModuleType] = [displacement, residual_card, residual_files, residual_policy]
 _RESIDUAL: list[ModuleType] = [*_EYES, residual_network, residual_train, *_RESIDUAL_POLICY, losses, training]
 STAGE2_OF_LOGS: list[ModuleType] = [stages, trainer, chunk_latents, matching, *_RESIDUAL]
 _STAGE2: list[ModuleType] = [*STAGE2_OF_LOGS, *SIMULATION]

@@ -8,6 +8,8 @@ from pathlib import Path
 from world2act_core.alignment.calibrate import CalibrationConfig
 from world2act_core.alignment.train import Stage1Config
 from world2act_core.baselines.pixels import IdmConfig
+from world2act_core.embodiment import load_embodiment
+from world2act_core.embodiment.displacement import may_rest
 from world2act_core.errors import World2ActError
 from world2act_core.policies.compact import CompactConfig
 from world2act_core.recipes.overrides import override, read_yaml
@@ -169,14 +171,19 @@ class Recipe:
         return jittered_starts(self.suite, self.task, indices, self.jitter_cm, split.count, split.seed)
 
 
-LOGGED = Recipe(
-    unused="base",
-    stage2_on_videos="none",
-    stage2_on_demonstrations=0.0,
-    residual=ResidualConfig(encoder="patches", features=128),
-    stage2=Stage2Config(steps=1700, batch=64, learning_rate=1e-3),
-)
-"""For a robot's own logs: its base may be a good one, so it is added to, and left alone in what it does not use."""
+ON_LOGS = {
+    "instead": Recipe(),
+    "added": Recipe(
+        unused="base",
+        stage2_on_videos="none",
+        stage2_on_demonstrations=0.0,
+        residual=ResidualConfig(encoder="patches", features=128),
+        stage2=Stage2Config(steps=1700, batch=64, learning_rate=1e-3),
+    ),
+}
+"""For a robot's own logs, by what the residual does: it takes the base's place, in the demo's form; or it is told the
+base's action and adds to it, learns at the logged frames alone, with the contrast, and leaves to the base what the
+demonstrations do not use."""
 
 
 _NOT_SIMULATED = "it sets up a simulator, and none is used"
@@ -192,20 +199,32 @@ NOT_OF_LOGS = {
 """Fields of ``Recipe`` that nothing goes by on logged episodes, and why."""
 
 
-def read_logged_recipe(path: Path | None) -> tuple[Recipe, tuple[str, ...] | None]:
-    """``LOGGED``, with the values of a YAML file put over it, and the cameras if the file names any.
+def read_logged_recipe(
+    path: Path | None, form: str | None = None, embodiment: str | None = None
+) -> tuple[Recipe, tuple[str, ...] | None]:
+    """The recipe for logs, with the values of a YAML file put over it, and the cameras if the file names any.
+
+    Args:
+        form: one of ``ON_LOGS``. None: "instead", but "added" where the state does not say of every action dimension
+            how far it leads (``embodiment.displacement``).
+        embodiment: in place of the file's. What it does not use is the base's where the arm cannot be asked to stay,
+            if the file does not say otherwise.
 
     Raises:
         World2ActError: no such file, or it names something that a recipe does not have or that logs do not use.
     """
-    if path is None:
-        return LOGGED, None
-    raw = read_yaml(path, "recipe")
+    name, raw = ("", {}) if path is None else (path.name, read_yaml(path, "recipe"))
+    said = set(raw) if isinstance(raw, dict) else set()
     for key, why in NOT_OF_LOGS.items():
-        if isinstance(raw, dict) and key in raw:
-            raise World2ActError(f"{path.name}: {key} means nothing on logs: {why}; leave it out")
-    recipe = override(LOGGED, raw, path.name)
-    return recipe, recipe.cameras if "cameras" in raw else None
+        if key in said:
+            raise World2ActError(f"{name}: {key} means nothing on logs: {why}; leave it out")
+    embodiment = embodiment or override(Recipe(), raw, name).embodiment
+    rests = may_rest(load_embodiment(embodiment))
+    recipe = override(ON_LOGS[form or ("instead" if rests else "added")], raw, name)
+    recipe = replace(recipe, embodiment=embodiment)
+    if "unused" not in said and not rests:
+        recipe = replace(recipe, unused="base")
+    return recipe, recipe.cameras if "cameras" in said else None
 
 
 def read_recipe(path: Path | None, over: Recipe | None = None) -> Recipe:

@@ -16,7 +16,8 @@ from world2act_core.alignment.adapters import Alignment, load_alignment, save_al
 from world2act_core.alignment.calibrate import calibrate
 from world2act_core.alignment.train import action_r2, retrieval_accuracy, train_alignment
 from world2act_core.embodiment import Embodiment, load_embodiment
-from world2act_core.episodes.chunks import ChunkTable, labelled, split_episodes
+from world2act_core.embodiment.displacement import Displacement
+from world2act_core.episodes.chunks import ChunkTable, displaced, labelled, split_episodes
 from world2act_core.policies.compact import save_compact, train_compact
 from world2act_core.recipes.overrides import as_json
 from world2act_core.recipes.recording import Attempt, collection_table, record
@@ -102,7 +103,9 @@ class Stages:
         """Stage 1: video and action adapters, on the demonstrations and the free pairs; an adapter of what is imagined
         behind the frames of the videos where the recipe asks for one."""
         model = load_world_model(world_model.path(WORLD_MODEL))
-        train, held_out = split_episodes(labelled(self.table([demonstrations, free_pairs])), 0.9)
+        pairs = labelled(self.table([demonstrations, free_pairs]))
+        displacement = Displacement.between(self.embodiment, pairs.actions, pairs.standing)
+        train, held_out = split_episodes(displaced(pairs, displacement), 0.9)
         demonstrated = train.episode < len(self.table([demonstrations]).episode_ids)
         unseen = real_latents(model, held_out)
         alignment, history = train_alignment(
@@ -114,6 +117,7 @@ class Stages:
             held_out=(held_out, unseen),
             codec=model.codec,
             weight=np.where(demonstrated, self.recipe.demonstrations_weigh, 1.0),
+            units=displacement.units,
         )
         if self.recipe.calibration.steps:
             self._calibrate(alignment, model, videos, stage.scratch / "calibration.pt")
@@ -189,9 +193,14 @@ class Stages:
         return compact_base(base.path(POLICY), self.embodiment)
 
     def used(self, demonstrations: ChunkTable) -> Array:
-        """``(A,)`` bool: whether the demonstrations use an action dimension enough for an adapter to read it."""
-        spread: Array = labelled(demonstrations).actions.std((0, 1)) > self.recipe.used_spread
-        return spread
+        """``(A,)`` bool: whether the demonstrations use an action dimension enough for an adapter to read it; one that
+        says where to go, whether it moves enough beside the one that moves most."""
+        known = labelled(demonstrations)
+        spread: Array = known.actions.std((0, 1))
+        units = np.asarray(Displacement.between(self.embodiment, known.actions, known.standing).units)
+        if units.any():
+            spread = np.where(units > 0, units / units.max(), spread)
+        return spread > self.recipe.used_spread
 
     def _calibrate(self, alignment: Alignment, model: CompactWorldModel, videos: Stage, checkpoint: Path) -> None:
         table, _ = split_episodes(self.table([videos], with_actions=False), 0.9)

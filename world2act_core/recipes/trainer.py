@@ -13,7 +13,8 @@ import torch
 from world2act_core.alignment.adapters import Alignment
 from world2act_core.alignment.train import video_latents
 from world2act_core.embodiment import Embodiment
-from world2act_core.episodes.chunks import ChunkTable, labelled
+from world2act_core.embodiment.displacement import may_rest
+from world2act_core.episodes.chunks import ChunkTable, displaced, labelled
 from world2act_core.errors import World2ActError
 from world2act_core.policies.compact import CompactPolicy, load_compact
 from world2act_core.policies.seen import Inputs
@@ -71,19 +72,22 @@ def frozen_compact(policy: CompactPolicy, identity: str) -> FrozenBase:
 
 
 def moved_dimensions(used: torch.Tensor, unused: str, embodiment: Embodiment) -> torch.Tensor:
-    """``(A,)`` bool: which action dimensions a residual moves; to hold the unused ones still it moves them all.
+    """``(A,)`` bool: which action dimensions a residual moves; to hold the unused ones still it moves them all, but for
+    a gripper that is not used: no value of it is rest, so it stays the base's.
 
     Raises:
         World2ActError: they cannot be held still by asking for 0.
     """
     if unused == "base":
         return used
-    if not embodiment.action.kind.endswith("_delta"):
+    if not may_rest(embodiment):
         raise World2ActError(
-            f"unused: still asks for 0, which is no rest for {embodiment.name}, whose actions are"
-            f" {embodiment.action.kind}: set unused: base"
+            f"unused: still asks an arm to stay where it stands, which its state does not say of every action dimension"
+            f" of {embodiment.name} ({embodiment.action.kind}): set unused: base"
         )
-    return torch.ones_like(used)
+    moved = torch.ones_like(used)
+    moved[embodiment.gripper.index] = used[embodiment.gripper.index]
+    return moved
 
 
 class Trainer:
@@ -117,7 +121,8 @@ class Trainer:
         """Take the labelled chunks of other tasks as further negatives of the contrast."""
         rows = np.flatnonzero(table.labelled)
         video = video_latents(self.alignment, real_latents(self.model, table), rows)
-        self._easy = EasyNegatives(video, self.alignment.action(torch.from_numpy(table.actions[rows])))
+        actions = displaced(table, self.alignment.displacement).actions[rows]
+        self._easy = EasyNegatives(video, self.alignment.action(torch.from_numpy(actions)))
 
     def rolled_out(self, table: ChunkTable) -> PostTrainingSet:
         """Rollouts, and what is learned beside them; the demonstrations in the recipe's share of the draws."""
@@ -144,7 +149,8 @@ class Trainer:
             return None
         table = labelled(table)
         data = self.chunks_of(table, real_latents(self.model, table), imagined=False)
-        return replace(data, wanted=torch.from_numpy(table.actions) * self.used)
+        actions = displaced(table, self.alignment.displacement).actions
+        return replace(data, wanted=torch.from_numpy(actions) * self.used)
 
     def chunks_of(self, table: ChunkTable, latents: ChunkLatents, *, imagined: bool) -> PostTrainingSet:
         """What is read in dimensions that are not used is not asked for: there the mask keeps the base's, or 0 is."""
@@ -158,6 +164,13 @@ class Trainer:
         shutil.copyfile(stage.scratch / RESIDUAL, stage.path(RESIDUAL))
         finish(stage, history, {"chunks": len(data), "cosine": history[-1]["cosine"]})
 
+    @property
+    def _range(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of what the residual says; of displacements any, because the policy clamps where they lead."""
+        placed = torch.tensor(self.alignment.displacement.units or [0.0]) > 0
+        low, high = self.base.action_range
+        return low.masked_fill(placed, -torch.inf), high.masked_fill(placed, torch.inf)
+
     def train(self, data: PostTrainingSet, folder: Path, number: int = 0) -> list[dict[str, float]]:
         """A round; writes the residual into ``folder`` and returns the history, steps counted over all rounds."""
         if number == 0:
@@ -167,7 +180,7 @@ class Trainer:
             self.residual,
             self.alignment,
             data,
-            self.base.action_range,
+            self._range,
             config,
             self.recipe.seed + number,
             folder / "checkpoint.pt",
@@ -184,8 +197,10 @@ def post_training_set(
     table: ChunkTable, base: FrozenBase, latents: ChunkLatents, alignment: Alignment, *, imagined: bool = True
 ) -> PostTrainingSet:
     """What the base does at every chunk of a table, and where the world model imagines it should lead; with real
-    latents and ``imagined`` False, where it really led."""
+    latents and ``imagined`` False, where it really led. Actions as the adapters go by them."""
+    displacement, stood = alignment.displacement, table.standing
     target = video_latents(alignment, latents, np.arange(len(table)), imagined=imagined)
-    wanted = torch.from_numpy(base.embodiment.decided(alignment.decoder(target).numpy()))
+    read = base.embodiment.decided(displacement.back(alignment.decoder(target).numpy(), stood))
+    does, wanted = (torch.from_numpy(displacement.of(x, stood)) for x in (base.acts(table).numpy(), read))
     frames, proprio = torch.from_numpy(table.frames[table.before]), torch.from_numpy(table.proprio)
-    return PostTrainingSet(frames, proprio, base.acts(table), target, torch.from_numpy(table.episode), wanted)
+    return PostTrainingSet(frames, proprio, does, target, torch.from_numpy(table.episode), wanted)

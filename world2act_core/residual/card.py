@@ -25,6 +25,7 @@ class ResidualCard:
         inputs: what the residual sees.
         normalisation: what the numbers mean that go in and come out, by the contract (see ``normalisation_of``).
         skill: prompt that the residual was trained for; "" for any.
+        units: of the displacements that it goes by (see ``embodiment.displacement``); empty for actions as they are.
     """
 
     base: str
@@ -35,10 +36,12 @@ class ResidualCard:
     inputs: SeenInputs
     normalisation: Mapping[str, Any] = field(default_factory=dict)
     skill: str = ""
+    units: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         content = asdict(self)
         content["inputs"] = {name: list(v) if isinstance(v, tuple) else v for name, v in content["inputs"].items()}
+        content["units"] = list(self.units)
         return content
 
     @staticmethod
@@ -51,7 +54,7 @@ class ResidualCard:
         try:
             inputs = raw["inputs"]
             seen = SeenInputs(tuple(inputs["cameras"]), tuple(inputs["streams"]), int(inputs["image_size"]))
-            return ResidualCard(**{**raw, "inputs": seen})
+            return ResidualCard(**{**raw, "inputs": seen, "units": tuple(raw.get("units", ()))})
         except (KeyError, TypeError) as error:
             raise RunError(f"{where} does not say what its residual was trained for ({error}): make it anew") from None
 

@@ -41,6 +41,10 @@ class Graph:
 class GraphResidual(Graph):
     """An exported residual; see ``residual.policy.Corrects``."""
 
+    def __init__(self, file: Path, provider: str = "", units: tuple[float, ...] = ()) -> None:
+        super().__init__(file, provider)
+        self.units = units
+
     def correct(self, base: Array, proprio: Array, frames: Array) -> Array:
         return self(base=base, proprio=proprio, frames=frames)
 
@@ -150,7 +154,9 @@ def open_export(export: Export, embodiment: Embodiment, base: str = "", provider
         policy = GraphBase(Graph(export.base, provider), card.inputs, embodiment, card.base)
     else:
         policy = known.open()
-    residuals = {skill: GraphResidual(file, provider) for skill, file in export.residuals.items()}
+    residuals = {
+        skill: GraphResidual(file, provider, export.cards[skill].units) for skill, file in export.residuals.items()
+    }
     only = residuals[""] if set(residuals) == {""} else residuals
     return PostTrainedPolicy(policy, only, embodiment, inputs=card.inputs)
 

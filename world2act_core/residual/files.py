@@ -46,6 +46,7 @@ def save_residual(
         inputs=SeenInputs(inputs.cameras, inputs.streams, inputs.image_size),
         normalisation=normalisation_of(embodiment, inputs.streams),
         skill=skill,
+        units=residual.units,
     )
     content = {
         "config": asdict(config),

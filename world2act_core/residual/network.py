@@ -76,9 +76,12 @@ class Residual(nn.Module):
             proprio: P, size of proprioception.
             used: ``(A,)`` bool, False for action dimensions that the residual must never touch.
             codec: of the cameras, tiled as in the frames that ``see`` is given; kept frozen, by ``patches`` only.
+
+        Chunks and corrections are actions as the adapters go by them, in ``units`` where these are displacements.
         """
         super().__init__()
         self.config, size = config, alignment.config.size
+        self.units: tuple[float, ...] = tuple(alignment.config.units)
         self.standardise = Standardise(proprio)
         self.codec_shape = codec.shape
         self.eyes = _PaperEyes(codec) if config.encoder == "paper" else Eyes(config, codec)

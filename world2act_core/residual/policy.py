@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from world2act_core.embodiment import Embodiment
+from world2act_core.embodiment.displacement import Displacement, standing, standing_stream
 from world2act_core.errors import RunError
 from world2act_core.policies.protocol import Policy
 from world2act_core.policies.seen import Inputs, seen_arrays
@@ -19,7 +20,14 @@ _log = logging.getLogger(__name__)
 
 
 class Corrects(Protocol):
-    """A residual that is ready to act: ``residual.network.Residual``, or a graph of ``residual.engine``."""
+    """A residual that is ready to act: ``residual.network.Residual``, or a graph of ``residual.engine``.
+
+    Attributes:
+        units: of the displacements that it goes by; empty for actions as they are (see ``embodiment.displacement``).
+    """
+
+    @property
+    def units(self) -> tuple[float, ...]: ...
 
     def correct(self, base: Array, proprio: Array, frames: Array) -> Array:
         """Base chunk ``(B, M, A)``, proprioception ``(B, P)``, frames uint8 ``(B, S, V S, 3)`` → ``(B, M, A)``."""
@@ -55,9 +63,11 @@ class PostTrainedPolicy(Policy):
         self.horizon, self.stateful = embodiment.chunk_length, base.stateful  # a base may look further ahead
         self.metadata = base.metadata
         self.cameras = tuple(dict.fromkeys((*base.cameras, *self.inputs.cameras)))
-        self.streams = None if base.streams is None else tuple(dict.fromkeys((*base.streams, *self.inputs.streams)))
         self._any: Corrects | None = None if isinstance(residual, Mapping) else residual
         by_skill = residual if isinstance(residual, Mapping) else {}
+        placed = any(one.units for one in (*by_skill.values(), *filter(None, [self._any])))
+        seen = (*self.inputs.streams, *[standing_stream(embodiment)] * placed)
+        self.streams = None if base.streams is None else tuple(dict.fromkeys((*base.streams, *seen)))
         self._skills = {spoken(prompt): one for prompt, one in by_skill.items()}
         self.alone = ""
 
@@ -78,10 +88,19 @@ class PostTrainedPolicy(Policy):
         residual = self._residual(prompt) if self.strength else None
         if residual is None:
             return replace(chunk, actions=executed)
-        frames, proprio = seen_arrays(observation, self.inputs, self.embodiment)
-        correction = residual.correct(executed[None], proprio, frames)[0]
+        correction = self._correction(residual, executed, observation)
         actions = self.embodiment.clamp(executed + np.float32(self.strength) * correction)
         return ActionChunk(actions, chunk.stamp, prompt, chunk.timing)
+
+    def _correction(self, residual: Corrects, chunk: Array, observation: Observation) -> Array:
+        """Of a chunk ``(M, A)``, in action units, whatever the residual goes by."""
+        frames, proprio = seen_arrays(observation, self.inputs, self.embodiment)
+        if not residual.units:
+            return residual.correct(chunk[None], proprio, frames)[0]
+        displacement = Displacement(residual.units)
+        told = displacement.of(chunk, standing(self.embodiment, observation.state))
+        corrected: Array = displacement.step * residual.correct(told[None], proprio, frames)[0]
+        return corrected
 
     def _residual(self, prompt: str) -> Corrects | None:
         found = self._any or self._skills.get(spoken(prompt))

@@ -126,7 +126,7 @@ def episode_table(
 
 def holding_action(last: Array, embodiment: Embodiment) -> Array:
     """The action ``(A,)`` that stays where the last action led: no movement, or the same target; gripper as it was."""
-    if not embodiment.action.kind.endswith("_delta"):
+    if not embodiment.action.is_delta:
         return last
     held = np.zeros_like(last)
     held[embodiment.gripper.index] = last[embodiment.gripper.index]

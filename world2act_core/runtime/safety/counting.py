@@ -88,7 +88,7 @@ def commanded_jerk(commands: Array, episode: Episode, embodiment: Embodiment) ->
     names = embodiment.state["joint_positions"].joints if joints else ("x", "y", "z")
     dims = [layout.names.index(name) for name in names]
     values = commands[:, dims].astype(np.float64) * layout.scale[dims]
-    if layout.kind in ("eef_delta", "joint_delta"):
+    if layout.is_delta:
         velocity = values / embodiment.step_s
     else:
         rest = episode.state["joint_positions" if joints else "eef_position"][:1].astype(np.float64)

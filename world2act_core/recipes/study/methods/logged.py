@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from world2act_core.recipes.settings import LOGGED, Recipe
+from world2act_core.recipes.settings import ON_LOGS, Recipe
 from world2act_core.recipes.stage_files import POLICY, RESIDUAL
 from world2act_core.recipes.stages import Stages
 from world2act_core.recipes.study.cells import Context, Made
@@ -13,27 +13,27 @@ from world2act_core.recipes.study.methods.shared import Shared
 
 
 def logged(context: Context) -> Made:
-    """In the form that is the default for logs: added to a base that is told, at the logged frames alone, with a little
-    of the contrast."""
-    return _of_logs(context, _default(context.recipe))
+    """Added to a base that is told, at the logged frames alone, with a little of the contrast: ``--residual added``."""
+    return _of_logs(context, _added(context.recipe))
 
 
 def logged_decode(context: Context) -> Made:
     """The same without the contrast."""
-    recipe = _default(context.recipe)
+    recipe = _added(context.recipe)
     return _of_logs(context, replace(recipe, stage2=replace(recipe.stage2, contrast=0.0)))
 
 
 def logged_instead(context: Context) -> Made:
-    """In the form of the plan's recipe."""
+    """In the form of the plan's recipe: ``--residual instead``."""
     return _of_logs(context, context.recipe)
 
 
-def _default(recipe: Recipe) -> Recipe:
+def _added(recipe: Recipe) -> Recipe:
+    added = ON_LOGS["added"]
     length = {name: getattr(recipe.stage2, name) for name in ("steps", "batch", "learning_rate")}
     names = "unused", "stage2_on_videos", "stage2_on_demonstrations", "residual"
-    form = {name: getattr(LOGGED, name) for name in names}
-    return replace(recipe, stage2=replace(LOGGED.stage2, **length), **form)
+    form = {name: getattr(added, name) for name in names}
+    return replace(recipe, stage2=replace(added.stage2, **length), **form)
 
 
 def _of_logs(context: Context, recipe: Recipe) -> Made:

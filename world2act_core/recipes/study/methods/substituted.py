@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import torch
 
+from world2act_core.episodes.chunks import displaced
 from world2act_core.recipes.stage_files import POLICY, RESIDUAL
 from world2act_core.recipes.stages import Stages
 from world2act_core.recipes.study.cells import Context, Made
@@ -60,7 +61,7 @@ def _trained(
     latents = (real_latents if true_latents else imagined_latents)(trainer.model, table)
     data = trainer.chunks_of(table, latents, imagined=not true_latents)
     if true_actions:
-        data = replace(data, wanted=torch.from_numpy(table.actions))
+        data = replace(data, wanted=torch.from_numpy(displaced(table, trainer.alignment.displacement).actions))
     trainer.train_once(data, stage)
     files = learning.base.path(POLICY).resolve(), stage.path(RESIDUAL).resolve()
     figures = {f"stage1_{name}": value for name, value in stage1.metrics.items()}
