@@ -15,7 +15,7 @@ from world2act_core.embodiment import load_embodiment
 from world2act_core.errors import World2ActError
 from world2act_core.recipes.offline import Logs, OfflineLearning
 from world2act_core.recipes.overrides import as_json
-from world2act_core.recipes.settings import NOT_OF_LOGS, ON_LOGS, Recipe, read_logged_recipe, read_recipe
+from world2act_core.recipes.settings import NOT_OF_LOGS, Recipe, read_logged_recipe, read_recipe
 from world2act_core.recipes.trainer import moved_dimensions
 from world2act_core.runs import Run, Stage
 
@@ -29,20 +29,18 @@ def test_a_recipe_goes_over_the_settings_for_logs(tmp_path):
     recipe, _ = read_logged_recipe(path)
     assert recipe == read_recipe(path), "the demo's form"
     assert (recipe.residual.correction, recipe.stage2.steps) == ("instead", 20)
-    recipe, _ = read_logged_recipe(path, "added")
-    assert recipe.stage2.steps == 20
-    assert (recipe.residual.correction, recipe.residual.hide_base, recipe.unused) == ("added", 0.0, "base")
-    assert (recipe.stage2_on_videos, recipe.stage2_on_demonstrations) == ("none", 0.0)
 
 
 def test_what_cannot_be_asked_to_stay_is_corrected_not_replaced_unless_one_says_otherwise(tmp_path):
-    path, named = tmp_path / "mine.yaml", of_poses(tmp_path)
+    path, named = tmp_path / "mine.yaml", str(of_poses(tmp_path))
     path.write_text("embodiment: ur5e\n")
     assert read_logged_recipe(path)[0] == replace(Recipe(), embodiment="ur5e"), "of its joints the state says where"
-    assert read_logged_recipe(path, embodiment=str(named))[0] == replace(ON_LOGS["added"], embodiment=str(named))
-    assert read_logged_recipe(None, "instead", str(named))[0].unused == "base", "it has no rest"
-    path.write_text("unused: still\n")
-    assert read_logged_recipe(path, "instead", str(named))[0].unused == "still", "refused where it would be held"
+    recipe, _ = read_logged_recipe(path, named)
+    assert (recipe.embodiment, recipe.unused) == (named, "base")
+    assert (recipe.residual.correction, recipe.residual.hide_base) == ("added", 0.0)
+    path.write_text("unused: still\nresidual: {correction: instead}\n")
+    recipe, _ = read_logged_recipe(path, named)
+    assert (recipe.residual.correction, recipe.unused) == ("instead", "still"), "refused where it would be held"
 
 
 def test_what_nothing_on_logs_goes_by_is_refused_with_key_and_reason(tmp_path):
@@ -84,8 +82,7 @@ def test_cameras_that_the_file_names_are_told_apart_from_those_it_does_not(tmp_p
 
 @pytest.mark.parametrize("name", ["minutes.yaml"])
 def test_shipped_recipes_for_logs_are_taken(name):
-    for form in ON_LOGS:
-        read_logged_recipe(ROOT / "recipes" / name, form)
+    read_logged_recipe(ROOT / "recipes" / name)
 
 
 def test_what_is_not_used_is_the_bases_or_held_still():

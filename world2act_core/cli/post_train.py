@@ -49,11 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cameras", nargs="+", help="which to see (default: the base's, the recipe's, or the first demonstration's)"
     )
-    parser.add_argument(
-        "--residual",
-        choices=("instead", "added"),
-        help="what is learned takes the base's place (default), or adds to what the base does (docs/post-training.md)",
-    )
     parser.add_argument("--recipe", type=Path, help="YAML file with other settings of the training")
     parser.add_argument("--seed", type=int, help="default: the recipe's, or 0")
 
@@ -62,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     from world2act_core.recipes.offline import Logs, post_train, summary
     from world2act_core.recipes.settings import read_logged_recipe
 
-    recipe, cameras = read_logged_recipe(args.recipe, args.residual, args.embodiment)
+    recipe, cameras = read_logged_recipe(args.recipe, args.embodiment)
     recipe = replace(recipe, seed=recipe.seed if args.seed is None else args.seed)
     logs = Logs(tuple(args.demonstrations), tuple(args.logged), tuple(args.videos), args.base)
     print(summary(post_train(logs, args.out, recipe, args.cameras or cameras), args.out))

@@ -171,21 +171,6 @@ class Recipe:
         return jittered_starts(self.suite, self.task, indices, self.jitter_cm, split.count, split.seed)
 
 
-ON_LOGS = {
-    "instead": Recipe(),
-    "added": Recipe(
-        unused="base",
-        stage2_on_videos="none",
-        stage2_on_demonstrations=0.0,
-        residual=ResidualConfig(encoder="patches", features=128),
-        stage2=Stage2Config(steps=1700, batch=64, learning_rate=1e-3),
-    ),
-}
-"""For a robot's own logs, by what the residual does: it takes the base's place, in the demo's form; or it is told the
-base's action and adds to it, learns at the logged frames alone, with the contrast, and leaves to the base what the
-demonstrations do not use."""
-
-
 _NOT_SIMULATED = "it sets up a simulator, and none is used"
 _AS_LOGGED = "episodes are taken as they were logged"
 NOT_OF_LOGS = {
@@ -199,16 +184,11 @@ NOT_OF_LOGS = {
 """Fields of ``Recipe`` that nothing goes by on logged episodes, and why."""
 
 
-def read_logged_recipe(
-    path: Path | None, form: str | None = None, embodiment: str | None = None
-) -> tuple[Recipe, tuple[str, ...] | None]:
+def read_logged_recipe(path: Path | None, embodiment: str | None = None) -> tuple[Recipe, tuple[str, ...] | None]:
     """The recipe for logs, with the values of a YAML file put over it, and the cameras if the file names any.
 
     Args:
-        form: one of ``ON_LOGS``. None: "instead", but "added" where the state does not say of every action dimension
-            how far it leads (``embodiment.displacement``).
-        embodiment: in place of the file's. What it does not use is the base's where the arm cannot be asked to stay,
-            if the file does not say otherwise.
+        embodiment: in place of the file's.
 
     Raises:
         World2ActError: no such file, or it names something that a recipe does not have or that logs do not use.
@@ -219,12 +199,18 @@ def read_logged_recipe(
         if key in said:
             raise World2ActError(f"{name}: {key} means nothing on logs: {why}; leave it out")
     embodiment = embodiment or override(Recipe(), raw, name).embodiment
-    rests = may_rest(load_embodiment(embodiment))
-    recipe = override(ON_LOGS[form or ("instead" if rests else "added")], raw, name)
-    recipe = replace(recipe, embodiment=embodiment)
-    if "unused" not in said and not rests:
-        recipe = replace(recipe, unused="base")
+    recipe = replace(override(_for_logs_of(embodiment), raw, name), embodiment=embodiment)
     return recipe, recipe.cameras if "cameras" in said else None
+
+
+def _for_logs_of(embodiment: str) -> Recipe:
+    """The demo's. But a place that no state tells of can neither be read from what moved nor be stayed at: there the
+    residual adds to a base whose action it is told, and what is not used is the base's."""
+    recipe = Recipe()
+    if may_rest(load_embodiment(embodiment)):
+        return recipe
+    residual = replace(recipe.residual, trunk="tokens", correction="added", hide_base=0.0)
+    return replace(recipe, residual=residual, unused="base")
 
 
 def read_recipe(path: Path | None, over: Recipe | None = None) -> Recipe:
