@@ -17,6 +17,7 @@ from world2act_core.embodiment.displacement import (
     placed_dimensions,
     standing,
 )
+from world2act_core.errors import ContractError
 
 UR5E, PANDA = load_embodiment("ur5e"), load_embodiment("libero_panda")
 
@@ -65,13 +66,28 @@ def chunks():
 def test_units_are_what_a_chunk_moves_and_the_gripper_stays_as_it_is(chunks):
     actions, stood, moves = chunks
     found = Displacement.between(UR5E, actions, stood)
-    assert np.allclose(found.units[:5], moves.std((0, 1))[:5], atol=1e-6)
+    assert np.allclose(found.units[:5], np.sqrt(np.square(moves).mean((0, 1)))[:5], atol=1e-6)
     assert found.units[5] == pytest.approx(LEAST_UNIT), "a joint that does not move must not be blown up"
     assert found.units[6] == 0
     displacements = found.of(actions, stood)
-    assert np.allclose(displacements[..., :5].std((0, 1)), 1, atol=1e-3)
+    assert np.allclose(np.square(displacements[..., :5]).mean((0, 1)), 1, atol=1e-3)
     assert np.array_equal(displacements[..., 6], actions[..., 6])
     assert displacements.dtype == np.float32
+
+
+def test_a_joint_that_stands_off_its_command_is_no_large_displacement(chunks):
+    actions, stood, _ = chunks
+    sagging = actions + np.eye(7, dtype=np.float32)[5] * 0.05
+    found = Displacement.between(UR5E, sagging, stood).of(sagging, stood)
+    assert np.allclose(found[..., 5], 1, atol=1e-3)
+
+
+def test_from_nowhere_there_is_no_displacement(chunks):
+    actions, stood, _ = chunks
+    found = Displacement.between(UR5E, actions, stood)
+    for way in (found.of, found.back):
+        with pytest.raises(ContractError, match="where the arm stood, and that is not known"):
+            way(actions, None)
 
 
 def test_there_and_back(chunks):

@@ -12,10 +12,14 @@ from tests.learning.scenes import EMBODIMENT, SIZE, STREAMS, square_episode, squ
 from tests.residual.made import observation
 from world2act_core.alignment.adapters import AdapterConfig, Alignment, load_alignment, save_alignment
 from world2act_core.alignment.train import Stage1Config, action_r2, train_alignment, video_latents
+from world2act_core.embodiment import load_embodiment
 from world2act_core.embodiment.displacement import Displacement, standing
 from world2act_core.episodes.chunks import ChunkTable, chunk_table, displaced, joined, split_episodes
 from world2act_core.policies.compact import CompactConfig, CompactPolicy, new_network
-from world2act_core.recipes.trainer import frozen_compact, post_training_set
+from world2act_core.recipes.logged_stages import LoggedStages
+from world2act_core.recipes.settings import Recipe
+from world2act_core.recipes.trainer import Trainer, frozen_compact, post_training_set
+from world2act_core.residual.network import Residual, ResidualConfig
 from world2act_core.residual.policy import PostTrainedPolicy
 from world2act_core.types import Episode
 from world2act_core.world_model.chunk_latents import real_latents
@@ -113,6 +117,40 @@ def test_stage_2_is_given_displacements_of_the_base_and_of_what_is_read(table, m
     read = alignment.decoder(data.target)
     assert torch.allclose(data.wanted[..., :3], read[..., :3], atol=1e-4)
     assert set(data.wanted[..., 6].unique().tolist()) <= {-1.0, 1.0}, "the gripper is open or closed"
+
+
+def test_a_trainer_asks_for_displacements_of_all_that_it_learns_from(table, model, alignment):
+    """Of rollouts and videos what is read, of demonstrations what was done, nothing of what is not used; and no range
+    stands in the way of a displacement."""
+    config = CompactConfig(cameras=("agentview",), streams=STREAMS, image_size=SIZE, features=16)
+    base = frozen_compact(CompactPolicy(new_network(config, PLACING), config, PLACING), "")
+    used = torch.tensor([True, True] + [False] * 5)
+    residual = Residual(ResidualConfig(encoder="patches"), alignment, table.proprio.shape[1], used, model.codec)
+    trainer = Trainer(Recipe(embodiment="-"), model, alignment, base, residual, used)
+    rolled, shown, demonstrated = (table.select(np.arange(first, first + 6)) for first in (0, 6, 12))
+    trainer.learn_beside(shown, demonstrated)
+    data = trainer.rolled_out(rolled)
+    assert data.wanted is not None and not data.wanted[..., 2:].any()
+    read = alignment.decoder(data.target[:12])
+    assert torch.allclose(data.wanted[:12, :, :2], read[..., :2], atol=1e-4)
+    assert demonstrated.standing is not None
+    done = demonstrated.actions - demonstrated.standing[:, None]
+    assert np.allclose(data.wanted[12:18, :, 0], done[..., 0] / UNITS[0], atol=1e-4)
+    assert np.abs(demonstrated.actions[..., 0]).min() > 0.5, "positions are nothing like it"
+    low, high = trainer._range
+    assert torch.isinf(low[:3]).all() and torch.isinf(high[:3]).all() and high[6] == LIMIT[6]
+
+
+def test_a_joint_is_used_if_it_goes_anywhere_however_slowly():
+    ur5e = load_embodiment("ur5e")
+    stages = LoggedStages(Recipe(embodiment="ur5e"), ("wrist",))
+    places = np.zeros((10, 4, 7), np.float32)
+    places[..., 0] = np.linspace(0, 0.4, 40).reshape(10, 4)  # all along
+    places[8:, :, 5] = 1.5  # at once
+    places[5:, :, 6] = 1.0
+    assert ur5e.gripper.index == 6
+    found = stages.used(replace(square_table(2).select(np.arange(10)), actions=places, standing=places[:, 0]))
+    assert found.tolist() == [True, False, False, False, False, True, True]
 
 
 class _Says:

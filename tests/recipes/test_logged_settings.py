@@ -31,16 +31,17 @@ def test_a_recipe_goes_over_the_settings_for_logs(tmp_path):
     assert (recipe.residual.correction, recipe.stage2.steps) == ("instead", 20)
 
 
-def test_what_cannot_be_asked_to_stay_is_corrected_not_replaced_unless_one_says_otherwise(tmp_path):
+def test_of_arms_commanded_by_positions_the_base_keeps_what_is_not_used_and_more_where_less_is_known(tmp_path):
     path, named = tmp_path / "mine.yaml", str(of_poses(tmp_path))
     path.write_text("embodiment: ur5e\n")
-    assert read_logged_recipe(path)[0] == replace(Recipe(), embodiment="ur5e"), "of its joints the state says where"
+    assert read_logged_recipe(path)[0] == replace(Recipe(), embodiment="ur5e", unused="base"), "it would creep"
     recipe, _ = read_logged_recipe(path, named)
     assert (recipe.embodiment, recipe.unused) == (named, "base")
     assert (recipe.residual.correction, recipe.residual.hide_base) == ("added", 0.0)
     path.write_text("unused: still\nresidual: {correction: instead}\n")
-    recipe, _ = read_logged_recipe(path, named)
-    assert (recipe.residual.correction, recipe.unused) == ("instead", "still"), "refused where it would be held"
+    assert read_logged_recipe(path, "ur5e")[0].unused == "still"
+    with pytest.raises(World2ActError, match=r"of every action dimension of pose_arm \(eef_pose\): set unused: base"):
+        read_logged_recipe(path, named)
 
 
 def test_what_nothing_on_logs_goes_by_is_refused_with_key_and_reason(tmp_path):

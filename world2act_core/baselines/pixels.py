@@ -139,4 +139,6 @@ def dreamed(
         step=np.tile(np.arange(chunks) * table.actions.shape[1], n),
         episode=np.repeat(np.unique(table.episode), chunks),
         prompts=tuple(table.prompts[row] for row in first for _ in range(chunks)),
+        base=None,
+        standing=None,
     )

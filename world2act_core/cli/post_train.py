@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--base",
         metavar="FILE|ADDRESS",
-        help="compact policy, or the address of any policy, which is asked at every logged chunk; all models see its "
-        "cameras (default: cloned from the demonstrations)",
+        help="compact policy, or the address of any policy, which is asked at every chunk that is learned at; all "
+        "models see its cameras (default: cloned from the demonstrations)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="of the run")
     parser.add_argument("--embodiment", help="contract of the robot (default: the recipe's, or libero_panda)")

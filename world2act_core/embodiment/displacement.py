@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from world2act_core.embodiment.contract import Embodiment
+from world2act_core.errors import ContractError
 from world2act_core.types import Array
 
 LEAST_UNIT = 1e-3
@@ -72,26 +73,27 @@ class Displacement:
 
     @staticmethod
     def between(embodiment: Embodiment, actions: Array, standing: Array | None) -> Displacement:
-        """With the spread of what chunks ``(N, M, A)`` move from where the arm stood ``(N, A)`` as units."""
+        """With the root mean square of what chunks ``(N, M, A)`` move from where the arm stood ``(N, A)`` as units: a
+        joint that always stands a little off its command is no large displacement then."""
         placed = placed_dimensions(embodiment)
         if not placed or standing is None:
             return Displacement()
-        spread = (actions - standing[:, None]).std((0, 1))
+        moves = np.sqrt(np.square(actions - standing[:, None]).mean((0, 1)))
         units = np.zeros(embodiment.action.size)
-        units[placed] = np.maximum(spread[placed], LEAST_UNIT)
+        units[placed] = np.maximum(moves[placed], LEAST_UNIT)
         return Displacement(tuple(map(float, units)))
 
     def of(self, actions: Array, standing: Array | None) -> Array:
-        """Action chunks ``(..., M, A)`` from arms that stood at ``(..., A)`` → displacements ``(..., M, A)``."""
-        if not self.units or standing is None:
-            return actions
-        return (actions - self._from(standing)) / self.step
+        """Action chunks ``(..., M, A)`` from arms that stood at ``(..., A)`` → displacements ``(..., M, A)``.
+
+        Raises:
+            ContractError: it is not known where they stood.
+        """
+        return (actions - self._from(standing)) / self.step if self.units else actions
 
     def back(self, displacements: Array, standing: Array | None) -> Array:
         """The inverse of ``of``."""
-        if not self.units or standing is None:
-            return displacements
-        return displacements * self.step + self._from(standing)
+        return displacements * self.step + self._from(standing) if self.units else displacements
 
     @property
     def step(self) -> Array:
@@ -99,5 +101,7 @@ class Displacement:
         units = np.asarray(self.units, np.float32)
         return np.where(units > 0, units, 1).astype(np.float32)
 
-    def _from(self, standing: Array) -> Array:
+    def _from(self, standing: Array | None) -> Array:
+        if standing is None:
+            raise ContractError("displacements are from where the arm stood, and that is not known of these chunks")
         return np.where(np.asarray(self.units) > 0, standing, 0).astype(np.float32)[..., None, :]

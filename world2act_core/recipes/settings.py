@@ -8,7 +8,7 @@ from pathlib import Path
 from world2act_core.alignment.calibrate import CalibrationConfig
 from world2act_core.alignment.train import Stage1Config
 from world2act_core.baselines.pixels import IdmConfig
-from world2act_core.embodiment import load_embodiment
+from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.embodiment.displacement import may_rest
 from world2act_core.errors import World2ActError
 from world2act_core.policies.compact import CompactConfig
@@ -191,7 +191,8 @@ def read_logged_recipe(path: Path | None, embodiment: str | None = None) -> tupl
         embodiment: in place of the file's.
 
     Raises:
-        World2ActError: no such file, or it names something that a recipe does not have or that logs do not use.
+        World2ActError: no such file, it names something that a recipe does not have or that logs do not use, or it
+            wants an arm held still that cannot be.
     """
     name, raw = ("", {}) if path is None else (path.name, read_yaml(path, "recipe"))
     said = set(raw) if isinstance(raw, dict) else set()
@@ -200,17 +201,35 @@ def read_logged_recipe(path: Path | None, embodiment: str | None = None) -> tupl
             raise World2ActError(f"{name}: {key} means nothing on logs: {why}; leave it out")
     embodiment = embodiment or override(Recipe(), raw, name).embodiment
     recipe = replace(override(_for_logs_of(embodiment), raw, name), embodiment=embodiment)
+    if recipe.unused == "still":
+        check_rest(load_embodiment(embodiment))
     return recipe, recipe.cameras if "cameras" in said else None
 
 
 def _for_logs_of(embodiment: str) -> Recipe:
-    """The demo's. But a place that no state tells of can neither be read from what moved nor be stayed at: there the
-    residual adds to a base whose action it is told, and what is not used is the base's."""
-    recipe = Recipe()
-    if may_rest(load_embodiment(embodiment)):
-        return recipe
-    residual = replace(recipe.residual, trunk="tokens", correction="added", hide_base=0.0)
-    return replace(recipe, residual=residual, unused="base")
+    """The demo's. But an arm that is commanded by positions and stands a little off them would creep if it were asked
+    at every chunk to stay where it stands; and a place that no state tells of cannot be read from what moved: there the
+    residual adds to a base whose action it is told."""
+    recipe, robot = Recipe(), load_embodiment(embodiment)
+    if not robot.action.is_delta:
+        recipe = replace(recipe, unused="base")
+    if not may_rest(robot):
+        told = replace(recipe.residual, trunk="tokens", correction="added", hide_base=0.0)
+        recipe = replace(recipe, residual=told)
+    return recipe
+
+
+def check_rest(embodiment: Embodiment) -> None:
+    """Whether what the demonstrations do not use can stay still.
+
+    Raises:
+        World2ActError: there is no action that says so.
+    """
+    if not may_rest(embodiment):
+        raise World2ActError(
+            f"unused: still asks an arm to stay where it stands, which its state does not say of every action dimension"
+            f" of {embodiment.name} ({embodiment.action.kind}): set unused: base"
+        )
 
 
 def read_recipe(path: Path | None, over: Recipe | None = None) -> Recipe:

@@ -16,7 +16,7 @@ from world2act_core.alignment.adapters import Alignment, load_alignment, save_al
 from world2act_core.alignment.calibrate import calibrate
 from world2act_core.alignment.train import action_r2, retrieval_accuracy, train_alignment
 from world2act_core.embodiment import Embodiment, load_embodiment
-from world2act_core.embodiment.displacement import Displacement
+from world2act_core.embodiment.displacement import LEAST_UNIT, Displacement, placed_dimensions
 from world2act_core.episodes.chunks import ChunkTable, displaced, labelled, split_episodes
 from world2act_core.policies.compact import save_compact, train_compact
 from world2act_core.recipes.overrides import as_json
@@ -193,13 +193,12 @@ class Stages:
         return compact_base(base.path(POLICY), self.embodiment)
 
     def used(self, demonstrations: ChunkTable) -> Array:
-        """``(A,)`` bool: whether the demonstrations use an action dimension enough for an adapter to read it; one that
-        says where to go, whether it moves enough beside the one that moves most."""
-        known = labelled(demonstrations)
-        spread: Array = known.actions.std((0, 1))
-        units = np.asarray(Displacement.between(self.embodiment, known.actions, known.standing).units)
-        if units.any():
-            spread = np.where(units > 0, units / units.max(), spread)
+        """``(A,)`` bool: whether the demonstrations use an action dimension enough for an adapter to read it.
+        Dimensions that say where to go have no range to compare with but that of the one that goes furthest."""
+        spread: Array = labelled(demonstrations).actions.std((0, 1))
+        placed = placed_dimensions(self.embodiment)
+        if placed:
+            spread[placed] /= max(float(spread[placed].max()), LEAST_UNIT)
         return spread > self.recipe.used_spread
 
     def _calibrate(self, alignment: Alignment, model: CompactWorldModel, videos: Stage, checkpoint: Path) -> None:

@@ -13,12 +13,10 @@ import torch
 from world2act_core.alignment.adapters import Alignment
 from world2act_core.alignment.train import video_latents
 from world2act_core.embodiment import Embodiment
-from world2act_core.embodiment.displacement import may_rest
 from world2act_core.episodes.chunks import ChunkTable, displaced, labelled
-from world2act_core.errors import World2ActError
 from world2act_core.policies.compact import CompactPolicy, load_compact
 from world2act_core.policies.seen import Inputs
-from world2act_core.recipes.settings import Recipe
+from world2act_core.recipes.settings import Recipe, check_rest
 from world2act_core.recipes.stage_files import RESIDUAL, finish
 from world2act_core.residual.files import save_residual
 from world2act_core.residual.network import Residual
@@ -80,11 +78,7 @@ def moved_dimensions(used: torch.Tensor, unused: str, embodiment: Embodiment) ->
     """
     if unused == "base":
         return used
-    if not may_rest(embodiment):
-        raise World2ActError(
-            f"unused: still asks an arm to stay where it stands, which its state does not say of every action dimension"
-            f" of {embodiment.name} ({embodiment.action.kind}): set unused: base"
-        )
+    check_rest(embodiment)
     moved = torch.ones_like(used)
     moved[embodiment.gripper.index] = used[embodiment.gripper.index]
     return moved

@@ -54,7 +54,10 @@ class ResidualCard:
         try:
             inputs = raw["inputs"]
             seen = SeenInputs(tuple(inputs["cameras"]), tuple(inputs["streams"]), int(inputs["image_size"]))
-            return ResidualCard(**{**raw, "inputs": seen, "units": tuple(raw.get("units", ()))})
+            units = tuple(float(unit) for unit in raw.get("units", ()))
+            if len(units) not in (0, raw["actions"]):
+                raise KeyError("units")
+            return ResidualCard(**{**raw, "inputs": seen, "units": units})
         except (KeyError, TypeError) as error:
             raise RunError(f"{where} does not say what its residual was trained for ({error}): make it anew") from None
 

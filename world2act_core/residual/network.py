@@ -28,7 +28,7 @@ class ResidualConfig(EyesConfig):
         trunk: ``tokens``, a transformer over base action, proprioception and images (paper); ``flat``, an MLP (ours).
         correction: what f_theta says is ``added`` to the base's action, or stands ``instead`` of it (both ours).
         hide_base: ours: share of training samples in which f_theta is not told the base's action; at 1 it never is.
-        bound: ours: largest correction of an action, in action units; 0 sets none.
+        bound: ours: largest correction of an action, in action units, of displacements in theirs; 0 sets none.
     """
 
     encoders: ClassVar[tuple[str, ...]] = (*EyesConfig.encoders, "paper")
