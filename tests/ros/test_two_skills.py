@@ -44,7 +44,8 @@ def test_a_two_skill_task_through_real_arm_is_recorded_and_replayed(
     spoken = [decode(raw) for raw in bag_messages(live) if raw.type_name == SKILL_PROMPT]
     assert [(p.skill, p.index, p.count) for p in spoken[:2]] == [(PROMPTS[0], 0, 2), (PROMPTS[1], 1, 2)]
     # The demonstrator knows when it held the soup; the graph sees it in the fingers, at the end of a chunk of commands,
-    # to which an arm on a slow machine has not come yet.
+    # to which an arm on a slow machine has not come yet, or by which a slow prompter is late.
     (truth,) = read_bag(demonstration, panda).episodes
-    assert abs(episode.skills[1][1] - truth.skills[1].start) <= 20
+    second = truth.skills[1]
+    assert -20 <= episode.skills[1][1] - second.start <= (second.end - second.start) / 2
     assert f"{episode.chunks} chunks compared" in world2act(domain, "up", "replay", f"bag:={live}", policy)

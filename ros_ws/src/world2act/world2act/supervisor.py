@@ -25,6 +25,7 @@ from std_srvs.srv import Trigger
 
 from world2act.node import DIAGNOSTICS, ERROR, LATCHED, OK, WARN, RCLError, World2ActNode, without_numbers
 from world2act.running import run_node
+from world2act.transport import without_shared_memory
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.supervision import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, Phase, Request, Supervision
 
@@ -216,4 +217,5 @@ class SupervisorNode(World2ActNode):
 
 
 def main() -> None:
+    without_shared_memory()  # who brings back what was killed must not be blocked by it
     sys.exit(run_node(SupervisorNode, functools.partial(MultiThreadedExecutor, num_threads=THREADS)))
