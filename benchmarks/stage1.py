@@ -50,6 +50,9 @@ LOOP = "straightforward loop"
 SKILLS = 8
 BATCH = 16
 
+Rates = tuple[float, float]
+"""Chunks a second, and a second of CPU time."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -125,9 +128,6 @@ def _difference(all_of_it: float, one_step: float) -> float:
     return (RECIPE_STEPS - 1) * chunks / (RECIPE_STEPS * chunks / all_of_it - chunks / one_step)
 
 
-Rates = tuple[float, float]
-
-
 def serve_loop(asked: Connection, clips: list[Clip], threads: int) -> None:
     """The straightforward loop, in another process: answers a number of steps with their rates, until it is told 0."""
     torch.set_num_threads(threads)
@@ -153,6 +153,7 @@ def compare(case: Case, turns: int, folder: Path) -> None:
     fresh = multiprocessing.get_context("spawn")
     process = fresh.Process(target=serve_loop, args=(answers, clips, torch.get_num_threads()), daemon=True)
     process.start()
+    answers.close()  # so that a loop that has died is noticed, not waited for
 
     def loop() -> Rates:
         asked.send(case.loop_steps)

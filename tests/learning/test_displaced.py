@@ -39,6 +39,12 @@ def placed_episode(index: int) -> Episode:
     return replace(episode, actions=actions)
 
 
+def a_base(streams: tuple[str, ...]) -> CompactPolicy:
+    torch.manual_seed(2)
+    config = CompactConfig(cameras=("agentview",), streams=streams, image_size=SIZE, features=16)
+    return CompactPolicy(new_network(config, PLACING), config, PLACING)
+
+
 @pytest.fixture(scope="module")
 def table() -> ChunkTable:
     torch.set_num_threads(1)
@@ -106,8 +112,7 @@ def test_the_units_travel_with_the_adapters(alignment, tmp_path):
 
 
 def test_stage_2_is_given_displacements_of_the_base_and_of_what_is_read(table, model, alignment):
-    config = CompactConfig(cameras=("agentview",), streams=STREAMS, image_size=SIZE, features=16)
-    base = frozen_compact(CompactPolicy(new_network(config, PLACING), config, PLACING), "")
+    base = frozen_compact(a_base(STREAMS), "")
     some = table.select(np.arange(8))
     data = post_training_set(some, base, real_latents(model, some), alignment, imagined=False)
     assert some.standing is not None and data.wanted is not None
@@ -122,8 +127,7 @@ def test_stage_2_is_given_displacements_of_the_base_and_of_what_is_read(table, m
 def test_a_trainer_asks_for_displacements_of_all_that_it_learns_from(table, model, alignment):
     """Of rollouts and videos what is read, of demonstrations what was done, nothing of what is not used; and no range
     stands in the way of a displacement."""
-    config = CompactConfig(cameras=("agentview",), streams=STREAMS, image_size=SIZE, features=16)
-    base = frozen_compact(CompactPolicy(new_network(config, PLACING), config, PLACING), "")
+    base = frozen_compact(a_base(STREAMS), "")
     used = torch.tensor([True, True] + [False] * 5)
     residual = Residual(ResidualConfig(encoder="patches"), alignment, table.proprio.shape[1], used, model.codec)
     trainer = Trainer(Recipe(embodiment="-"), model, alignment, base, residual, used)
@@ -168,9 +172,7 @@ class _Says:
 
 @pytest.mark.parametrize("strength", [1.0, 0.5])
 def test_a_policy_leads_as_far_from_where_the_arm_stands_as_the_residual_says(strength):
-    config = CompactConfig(cameras=("agentview",), streams=("gripper_positions",), image_size=SIZE, features=16)
-    torch.manual_seed(2)
-    base = CompactPolicy(new_network(config, PLACING), config, PLACING)
+    base = a_base(("gripper_positions",))
     wanted = np.zeros((1, 4, 7), np.float32)
     wanted[..., 0] = 3.0
     residual, seen = _Says(wanted), observation()
@@ -184,8 +186,6 @@ def test_a_policy_leads_as_far_from_where_the_arm_stands_as_the_residual_says(st
     assert np.allclose(acted[:, :3], (alone + strength * (led - alone))[:, :3], atol=1e-4)
 
 
-def test_where_it_leads_is_clamped(table):
-    config = CompactConfig(cameras=("agentview",), streams=("gripper_positions",), image_size=SIZE, features=16)
-    base = CompactPolicy(new_network(config, PLACING), config, PLACING)
-    policy = PostTrainedPolicy(base, _Says(np.full((1, 4, 7), 1000, np.float32)), PLACING)
+def test_where_it_leads_is_clamped():
+    policy = PostTrainedPolicy(a_base(STREAMS), _Says(np.full((1, 4, 7), 1000, np.float32)), PLACING)
     assert (policy.act(observation(), "push right").actions == 100).all()

@@ -232,11 +232,10 @@ def check_rest(embodiment: Embodiment) -> None:
         )
 
 
-def read_recipe(path: Path | None, over: Recipe | None = None) -> Recipe:
-    """The demo's recipe, or the one given, with the values of a YAML file put over it.
+def read_recipe(path: Path | None) -> Recipe:
+    """The demo's recipe, with the values of a YAML file put over it.
 
     Raises:
         World2ActError: no such file, or it names something that a recipe does not have.
     """
-    recipe = over or Recipe()
-    return recipe if path is None else override(recipe, read_yaml(path, "recipe"), path.name)
+    return Recipe() if path is None else override(Recipe(), read_yaml(path, "recipe"), path.name)
