@@ -215,6 +215,7 @@ def test_a_mistaken_path_clears_nothing_that_was_learned(
     assert "no episode of --logged can be used" in capsys.readouterr().err.replace("\n", " ")
     assert main(command(logs, run)) == 0
     assert capsys.readouterr().out.count("done before") == 7
+    assert not (run / "left_out.json").exists(), "it is of the command that was refused"
 
 
 def test_too_few_episodes_that_show_the_skill_are_refused_before_anything_is_trained(

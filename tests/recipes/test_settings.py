@@ -88,6 +88,7 @@ def test_no_split_shares_an_official_state_with_the_evaluation_or_another_split(
         ("stage2: {over: all}", "the contrast is over 'all', expected 'chunks' or 'sequences'"),
         ("videos: {first: 30, last: 40}", "videos and evaluation share official states"),
         ("stage2_on_demonstrations: 1", "stage2_on_demonstrations is 1.0, expected a share of at least 0, below 1"),
+        ("residual: {correction: added}", "would add to an action that it is never told: set hide_base: 0"),
         ("videos: {count: 3}", r"videos\.count = 3 leaves nothing to measure on"),
         ("free_pairs: {count: 4}", "leaves nothing to measure on: make it at least 16"),
         ("rounds: 0", r"rounds = 0, expected 1 to 48, which is post_training\.count"),

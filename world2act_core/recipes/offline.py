@@ -166,6 +166,7 @@ def post_train(
         recipe = _as_seen(logs, base, recipe, cameras, folder)
         torch.set_num_threads(recipe.torch_threads)
         learning = OfflineLearning(recipe, opened.enter_context(Run(folder, announce)), logs, base)
+        (folder / LEFT_OUT).unlink(missing_ok=True)  # of a command that was refused before this one
         _check(learning)
         if not logs.logged:
             return {stage.name: stage for stage in (learning.demonstrations, learning.base)}

@@ -47,6 +47,10 @@ class ResidualConfig(EyesConfig):
                 raise World2ActError(f"{name} is {value!r}, expected one of {', '.join(known)}")
         if not 0.0 <= self.hide_base <= 1.0:
             raise World2ActError(f"hide_base is {self.hide_base!r}, expected a share from 0 to 1")
+        if self.correction == "added" and self.hide_base == 1.0:
+            raise World2ActError(
+                "correction: added with hide_base: 1 would add to an action that it is never told: set hide_base: 0"
+            )
 
 
 class Residual(nn.Module):
