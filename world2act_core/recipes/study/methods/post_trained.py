@@ -52,11 +52,33 @@ def added_with_contrast(context: Context) -> Made:
 
 
 def contrast_only(context: Context) -> Made:
-    """The paper's Stage 2 (section 3.3): the contrastive loss over sequences alone, on rollouts alone. Nothing in that
-    loss holds an unused action dimension still, so the residual's mask leaves it to the base."""
-    recipe = _with(_adding(context.recipe), decode=0.0, contrast=1.0, over="sequences", penalty=0.0)
-    recipe = replace(recipe, unused="base")
-    return _stage2(context, _on_rollouts_alone(recipe))
+    """The paper's Stage 2 (section 3.3): the contrastive loss over sequences alone, on rollouts alone."""
+    return _stage2(context, _contrast_only(context.recipe))
+
+
+def masked(context: Context) -> Made:
+    """Unused action dimensions left to the base, where the recipe holds them still."""
+    return _stage2(context, replace(context.recipe, unused="base"))
+
+
+def bounded(context: Context) -> Made:
+    """No action moved further from the base's than by 0.5, a quarter of its range."""
+    return _stage2(context, _bounded(context.recipe))
+
+
+def added_bounded(context: Context) -> Made:
+    """The same of what is added."""
+    return _stage2(context, _bounded(_adding(context.recipe)))
+
+
+def added_penalised(context: Context) -> Made:
+    """Added, and asked to be no larger than it need be."""
+    return _stage2(context, _with(_adding(context.recipe), penalty=0.01))
+
+
+def contrast_on_manifold(context: Context) -> Made:
+    """The paper's Stage 2, and the final action should be one that D_a can say."""
+    return _stage2(context, _with(_contrast_only(context.recipe), manifold=1.0))
 
 
 def without_demonstrations(context: Context) -> Made:
@@ -134,6 +156,16 @@ def _with(recipe: Recipe, **stage2: Any) -> Recipe:
 def _adding(recipe: Recipe) -> Recipe:
     """The residual of the paper: three tokens, the base's action among them."""
     return replace(recipe, residual=replace(recipe.residual, trunk="tokens", correction="added", hide_base=0.0))
+
+
+def _contrast_only(recipe: Recipe) -> Recipe:
+    """Nothing in that loss holds an unused action dimension still, so the residual's mask leaves it to the base."""
+    recipe = _with(_adding(recipe), decode=0.0, contrast=1.0, over="sequences", penalty=0.0)
+    return _on_rollouts_alone(replace(recipe, unused="base"))
+
+
+def _bounded(recipe: Recipe) -> Recipe:
+    return replace(recipe, residual=replace(recipe.residual, bound=0.5))
 
 
 def _on_rollouts_alone(recipe: Recipe) -> Recipe:
