@@ -38,6 +38,7 @@ METHODS: dict[str, Method] = {
     "imagination": post_trained.imagination,
     "pseudo_labels": cloned.pseudo_labels,
     "pseudo_labels_blind": cloned.pseudo_labels_blind,
+    "state_labels": cloned.state_labels,
     "filtered": OnceATask(cloned.filtered),
     "fine_tuned": post_trained.fine_tuned,
     "pixels": cloned.pixels,

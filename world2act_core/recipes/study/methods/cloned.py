@@ -9,6 +9,7 @@ import numpy as np
 from world2act_core.alignment.adapters import load_alignment
 from world2act_core.baselines.cloning import pseudo_labelled, successful
 from world2act_core.baselines.pixels import dreamed, train_idm
+from world2act_core.baselines.states import StateDynamicsConfig, state_labelled, train_state_dynamics
 from world2act_core.episodes.chunks import ChunkTable, joined
 from world2act_core.policies.compact import CompactConfig, save_compact, train_compact
 from world2act_core.recipes.recording import read_collection
@@ -34,6 +35,19 @@ def pseudo_labels(context: Context) -> Made:
 def pseudo_labels_blind(context: Context) -> Made:
     """The same from images alone, for videos that came without the robot's state."""
     return _pseudo_labels(context, replace(context.recipe.cloning, proprioception=False))
+
+
+def state_labels(context: Context) -> Made:
+    """Cloning on the videos with the actions that the change of the robot's state tells, which is learned from the same
+    labelled pairs, and on the demonstrations: what can be had without reading video, where states were logged."""
+    shared = Shared(context)
+    learning, work, recipe = shared.learning, shared.learning.work, context.recipe
+    demonstrations, videos = work.table([learning.demonstrations]), work.table([learning.videos], with_actions=False)
+    pairs = [demonstrations] * round(recipe.demonstrations_weigh) + [work.table([learning.free_pairs])]
+    checkpoint = context.stage.scratch / "state_dynamics.pt"
+    model, _ = train_state_dynamics(joined(pairs), StateDynamicsConfig(), recipe.seed, checkpoint)
+    labelled = state_labelled(videos, model, context.embodiment, work.used(demonstrations))
+    return _cloned(context, shared, [labelled, demonstrations], recipe.cloning)
 
 
 def filtered(context: Context) -> Made:
