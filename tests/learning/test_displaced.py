@@ -162,8 +162,8 @@ class _Says:
 
     units = UNITS
 
-    def __init__(self, wanted: np.ndarray) -> None:
-        self.wanted = wanted
+    def __init__(self, wanted: np.ndarray, overrules: bool = False) -> None:
+        self.wanted, self.overrules = wanted, overrules
 
     def correct(self, base: np.ndarray, proprio: np.ndarray, frames: np.ndarray) -> np.ndarray:
         self.told = base
@@ -184,6 +184,13 @@ def test_a_policy_leads_as_far_from_where_the_arm_stands_as_the_residual_says(st
     led = np.tile(stood, (4, 1))
     led[:, 0] += 3.0 * 2
     assert np.allclose(acted[:, :3], (alone + strength * (led - alone))[:, :3], atol=1e-4)
+
+
+def test_it_leads_there_too_if_the_base_is_not_asked():
+    base, seen = a_base(("gripper_positions",)), observation()
+    wanted = np.full((1, 4, 7), 0.1, np.float32)
+    asked, alone = (PostTrainedPolicy(base, _Says(wanted, overrules), PLACING) for overrules in (False, True))
+    assert np.allclose(alone.act(seen, "").actions, asked.act(seen, "").actions, atol=1e-5)
 
 
 def test_where_it_leads_is_clamped():

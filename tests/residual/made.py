@@ -16,10 +16,12 @@ from world2act_core.residual.network import Residual, ResidualConfig
 from world2act_core.runs import file_digest
 from world2act_core.types import Observation
 
-__all__ = ["BASE", "EMBODIMENT", "PATCHES", "SEEN", "make_residual", "observation"]
+__all__ = ["BASE", "EMBODIMENT", "OVERRULING", "PATCHES", "SEEN", "make_residual", "observation"]
 
 BASE = "policy.pt"
 PATCHES = ResidualConfig(encoder="patches")
+OVERRULING = ResidualConfig(encoder="patches", trunk="flat", correction="instead", hide_base=1.0)
+"""With all action dimensions used, it says the whole action."""
 SEEN = SeenInputs(("agentview",), STREAMS, SIZE)
 
 
@@ -30,6 +32,7 @@ def make_residual(
     skill: str = "",
     config: ResidualConfig = PATCHES,
     units: tuple[float, ...] = (),
+    used: tuple[bool, ...] = (*[True] * 6, False),
 ) -> Path:
     """``folder/name``, a residual that corrects a good deal, and its base ``folder/policy.pt`` unless it is there."""
     torch.manual_seed(seed)
@@ -40,8 +43,7 @@ def make_residual(
     codec = PatchCodec(SIZE)
     codec.fit(torch.from_numpy(table.frames))
     alignment = Alignment(AdapterConfig(codec.latent_shape, units=units))
-    used = torch.tensor([True] * 6 + [False])
-    residual = Residual(config, alignment, table.proprio.shape[1], used, codec)
+    residual = Residual(config, alignment, table.proprio.shape[1], torch.tensor(used), codec)
     residual.standardise.fit(torch.from_numpy(table.proprio))
     for parameter in residual.head[-1].parameters():
         torch.nn.init.normal_(parameter, std=0.5)

@@ -17,7 +17,7 @@ import torch
 
 from tests.learning.scenes import SIZE, square_episode
 from tests.recipes.gate_runs import make_run
-from tests.residual.made import BASE, EMBODIMENT, PATCHES, make_residual, observation
+from tests.residual.made import BASE, EMBODIMENT, OVERRULING, PATCHES, make_residual, observation
 from world2act_core.alignment.adapters import AdapterConfig, Alignment
 from world2act_core.cli import main
 from world2act_core.episodes.writer import write_whole_bag
@@ -46,12 +46,10 @@ def record(bag: Path, index: int) -> None:
     write_whole_bag(replace(toy, images={"agentview": np.ascontiguousarray(images)}), bag, EMBODIMENT)
 
 
-def a_run(
-    folder: Path, config: ResidualConfig = PATCHES, skills: tuple[str, ...] = (), units: tuple[float, ...] = ()
-) -> Path:
+def a_run(folder: Path, config: ResidualConfig = PATCHES, skills: tuple[str, ...] = (), **how: Any) -> Path:
     made = folder / "made"
     made.mkdir()
-    make_residual(made, "any.pt", config=config, units=units)
+    make_residual(made, "any.pt", config=config, **how)
     for number, skill in enumerate(skills):
         make_residual(made, f"{skill}.pt", number, skill, config)
 
@@ -99,6 +97,16 @@ def test_a_residual_that_goes_by_displacements_does_so_when_exported(tmp_path, e
         expected = torch_policy.act(seen, "push").actions
         assert np.abs(graphs.act(seen, "push").actions - expected).max() < 1e-5
         assert np.abs(otherwise.act(seen, "push").actions - expected).max() > 0.01, "the same weights, in other units"
+
+
+def test_an_exported_base_that_is_overruled_is_not_asked_either(tmp_path):
+    run = a_run(tmp_path, OVERRULING, used=(True,) * 7)
+    done = export_run(run, tmp_path / "export", EMBODIMENT)
+    torch_policy, graphs = (open_policy(name, EMBODIMENT) for name in (f"run:{run}", f"onnx:{done.folder}"))
+    for policy in (torch_policy, graphs):
+        policy.base = None  # type: ignore[attr-defined]
+    seen = observation()
+    assert np.abs(graphs.act(seen, "push").actions - torch_policy.act(seen, "push").actions).max() < 1e-5
 
 
 def test_strength_0_is_the_exported_base_bit_for_bit(exported):

@@ -9,11 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.residual.made import BASE, EMBODIMENT, SEEN, make_residual, observation
+from tests.residual.made import BASE, EMBODIMENT, OVERRULING, SEEN, make_residual, observation
 from world2act_core.errors import RunError, World2ActError
 from world2act_core.policies.address import open_policy
 from world2act_core.policies.compact import load_compact
 from world2act_core.policies.protocol import Policy
+from world2act_core.policies.seen import seen_arrays
 from world2act_core.residual.card import ResidualCard
 from world2act_core.residual.files import load_post_trained, load_residual, write_skills
 from world2act_core.residual.policy import PostTrainedPolicy
@@ -126,11 +127,13 @@ class Stranger(Policy):
     cameras = ("wrist",)
     horizon = 4
     identity = "vla/1"
+    asked = 0
 
     def reset(self):
         pass
 
     def act(self, observation, prompt):
+        self.asked += 1
         return ActionChunk(np.full((4, 7), 0.25, np.float32), observation.stamp, prompt)
 
 
@@ -142,6 +145,31 @@ def test_any_policy_can_be_the_base(folder):
     assert np.abs(acted(policy) - 0.25).max() > 0.01
     with pytest.raises(World2ActError, match="trained on another base policy .* than the one here"):
         card.check(Stranger.identity, EMBODIMENT, folder / "any.pt")
+
+
+def test_a_base_that_is_overruled_is_not_asked_unless_a_part_of_it_is_kept(tmp_path):
+    path = make_residual(tmp_path, "all.pt", config=OVERRULING, used=(True,) * 7)
+    residual, card = load_residual(path, file_digest(tmp_path / BASE), EMBODIMENT)
+    assert card.overrules and ResidualCard.from_json(card.to_json(), path).overrules
+    base = Stranger()
+    policy = PostTrainedPolicy(base, residual, EMBODIMENT, inputs=card.inputs)
+    final = acted(policy)
+    assert base.asked == 0
+    said, (frames, proprio) = np.full((1, 4, 7), 0.25, np.float32), seen_arrays(observation(), card.inputs, EMBODIMENT)
+    asked = EMBODIMENT.clamp(said + residual.correct(said, proprio, frames))[0]
+    assert np.allclose(final, asked, atol=1e-6) and np.abs(final - 0.25).max() > 0.01
+    policy.strength = 0.5
+    assert np.allclose(acted(policy), (0.25 + asked) / 2, atol=1e-6) and base.asked == 1
+
+
+@pytest.mark.parametrize("kept", [{"correction": "added", "hide_base": 0.0}, {"hide_base": 0.5}, {"bound": 0.5}, {}])
+def test_a_base_of_which_anything_is_left_or_told_is_asked(tmp_path, kept):
+    used = (*[True] * 6, bool(kept))
+    path = make_residual(tmp_path, "some.pt", config=replace(OVERRULING, **kept), used=used)
+    residual, card = load_residual(path, file_digest(tmp_path / BASE), EMBODIMENT)
+    base = Stranger()
+    acted(PostTrainedPolicy(base, residual, EMBODIMENT, inputs=card.inputs))
+    assert not card.overrules and base.asked == 1
 
 
 def test_joining_base_and_residual_loads_no_torch():

@@ -26,6 +26,7 @@ class ResidualCard:
         normalisation: what the numbers mean that go in and come out, by the contract (see ``normalisation_of``).
         skill: prompt that the residual was trained for; "" for any.
         units: of the displacements that it goes by (see ``embodiment.displacement``); empty for actions as they are.
+        overrules: whether it says the whole action, so that the base need not be asked.
     """
 
     base: str
@@ -37,6 +38,7 @@ class ResidualCard:
     normalisation: Mapping[str, Any] = field(default_factory=dict)
     skill: str = ""
     units: tuple[float, ...] = ()
+    overrules: bool = False
 
     def to_json(self) -> dict[str, Any]:
         content = asdict(self)

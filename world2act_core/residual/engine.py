@@ -41,9 +41,11 @@ class Graph:
 class GraphResidual(Graph):
     """An exported residual; see ``residual.policy.Corrects``."""
 
-    def __init__(self, file: Path, provider: str = "", units: tuple[float, ...] = ()) -> None:
+    def __init__(
+        self, file: Path, provider: str = "", units: tuple[float, ...] = (), *, overrules: bool = False
+    ) -> None:
         super().__init__(file, provider)
-        self.units = units
+        self.units, self.overrules = units, overrules
 
     def correct(self, base: Array, proprio: Array, frames: Array) -> Array:
         return self(base=base, proprio=proprio, frames=frames)
@@ -155,7 +157,9 @@ def open_export(export: Export, embodiment: Embodiment, base: str = "", provider
     else:
         policy = known.open()
     residuals = {
-        skill: GraphResidual(file, provider, export.cards[skill].units) for skill, file in export.residuals.items()
+        skill: GraphResidual(file, provider, card.units, overrules=card.overrules)
+        for skill, file in export.residuals.items()
+        for card in [export.cards[skill]]
     }
     only = residuals[""] if set(residuals) == {""} else residuals
     return PostTrainedPolicy(policy, only, embodiment, inputs=card.inputs)

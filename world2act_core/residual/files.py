@@ -47,6 +47,7 @@ def save_residual(
         normalisation=normalisation_of(embodiment, inputs.streams),
         skill=skill,
         units=residual.units,
+        overrules=residual.overrules,
     )
     content = {
         "config": asdict(config),

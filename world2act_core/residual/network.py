@@ -111,6 +111,13 @@ class Residual(nn.Module):
         self.kind = nn.Parameter(0.02 * torch.randn(3, size))
         self.head = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, 128), nn.ReLU(), nn.Linear(128, size))
 
+    @property
+    def overrules(self) -> bool:
+        """Whether nothing of the base's action is left in the final one, nor is it told: it need not be asked."""
+        config = self.config
+        silent = config.correction == "instead" and config.hide_base == 1.0 and not config.bound
+        return silent and bool(self.used.all())
+
     def see(self, frames: torch.Tensor) -> torch.Tensor:
         """Tiled frames uint8 ``(B, S, V S, 3)`` → what the image token is made of; nothing here is trained."""
         return self.eyes.see(frames)

@@ -24,10 +24,14 @@ class Corrects(Protocol):
 
     Attributes:
         units: of the displacements that it goes by; empty for actions as they are (see ``embodiment.displacement``).
+        overrules: whether it says the whole action, whatever the base's is.
     """
 
     @property
     def units(self) -> tuple[float, ...]: ...
+
+    @property
+    def overrules(self) -> bool: ...
 
     def correct(self, base: Array, proprio: Array, frames: Array) -> Array:
         """Base chunk ``(B, M, A)``, proprioception ``(B, P)``, frames uint8 ``(B, S, V S, 3)`` → ``(B, M, A)``."""
@@ -35,6 +39,8 @@ class Corrects(Protocol):
 
 class PostTrainedPolicy(Policy):
     """a_final = a_base + f_theta(s), clamped to the embodiment's range (World2Act, section 3.3).
+
+    A base that is overruled anyway is not asked: a large one takes longer to answer than everything else together.
 
     Args:
         base: any policy; it is not changed.
@@ -70,6 +76,7 @@ class PostTrainedPolicy(Policy):
         self.streams = None if base.streams is None else tuple(dict.fromkeys((*base.streams, *seen)))
         self._skills = {spoken(prompt): one for prompt, one in by_skill.items()}
         self.alone = ""
+        self._nothing = np.zeros((self.horizon, embodiment.action.size), np.float32)
 
     def reset(self) -> None:
         self.base.reset()
@@ -83,9 +90,12 @@ class PostTrainedPolicy(Policy):
         Raises:
             RunError: no residual knows the skill, and ``strict``.
         """
-        chunk = self.base.act(observation, prompt)
-        executed = chunk.actions[: self.horizon]
         residual = self._residual(prompt) if self.strength else None
+        if residual is not None and residual.overrules and self.strength == 1.0:
+            chunk = ActionChunk(self._nothing, observation.stamp, prompt)
+        else:
+            chunk = self.base.act(observation, prompt)
+        executed = chunk.actions[: self.horizon]
         if residual is None:
             return replace(chunk, actions=executed)
         correction = self._correction(residual, executed, observation)
