@@ -126,6 +126,20 @@ def test_a_recipe_can_have_it_learn_at_the_frames_of_videos_and_demonstrations_t
     assert metrics["stage2"]["chunks"] == (72 + 24) + (72 + 6) + 36
 
 
+def test_a_recipe_can_have_it_go_by_the_logged_states_at_the_frames_of_videos(
+    trained: Path, logs: Path, tmp_path: Path
+) -> None:
+    recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
+    shutil.copytree(trained, run)
+    recipe.write_text(RECIPE + "stage2_on_videos: states\nstates: {steps: 300}\n")
+    assert main([*command(logs, run), "--recipe", str(recipe)]) == 0
+    made = {name: json.loads((run / name / "manifest.json").read_text()) for name in ("states", "stage1", "stage2")}
+    assert made["stage2"]["inputs"]["states"] and set(made["states"]["inputs"]) == {"demonstrations", "logged"}
+    assert made["states"]["metrics"]["r2"] > 0.8, "where the hand has gone tells how it was pushed"
+    assert (run / "stage2" / "residual.pt").read_bytes() != (trained / "stage2" / "residual.pt").read_bytes()
+    assert (run / "stage1" / "alignment.pt").read_bytes() == (trained / "stage1" / "alignment.pt").read_bytes()
+
+
 def test_what_is_done_is_not_done_again_and_a_new_log_is_learned_from(
     trained: Path, logs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ import torch
 from tests.learning.scenes import EMBODIMENT, SIZE, STREAMS, square_episode, square_table
 from tests.residual.made import observation
 from world2act_core.alignment.adapters import AdapterConfig, Alignment, load_alignment, save_alignment
+from world2act_core.alignment.states import StateDynamicsConfig, train_state_dynamics
 from world2act_core.alignment.train import Stage1Config, action_r2, train_alignment, video_latents
 from world2act_core.embodiment import load_embodiment
 from world2act_core.embodiment.displacement import Displacement, standing
@@ -143,6 +144,24 @@ def test_a_trainer_asks_for_displacements_of_all_that_it_learns_from(table, mode
     assert np.abs(demonstrated.actions[..., 0]).min() > 0.5, "positions are nothing like it"
     low, high = trainer._range
     assert torch.isinf(low[:3]).all() and torch.isinf(high[:3]).all() and high[6] == LIMIT[6]
+
+
+def test_where_states_were_logged_a_trainer_asks_for_what_they_tell(table, model, alignment, tmp_path):
+    """As displacements too; behind an episode's last chunk no state is known, so there for what the video shows."""
+    base, used = frozen_compact(a_base(STREAMS), ""), torch.tensor([True, True] + [False] * 5)
+    config = StateDynamicsConfig(steps=600, batch=64, width=32)
+    states, _ = train_state_dynamics(table, config, 0, tmp_path / "states.pt", displacement=Displacement(UNITS))
+    residual = Residual(ResidualConfig(encoder="patches"), alignment, table.proprio.shape[1], used, model.codec)
+    recipe = Recipe(embodiment="-", stage2_on_videos="states", stage2_on_demonstrations=0.0)
+    trainer = Trainer(recipe, model, alignment, base, residual, used, states)
+    shown = table.select(np.flatnonzero(table.episode == 1))
+    trainer.learn_beside(shown, table)
+    data = trainer.rolled_out(table.select(np.arange(2)))
+    assert data.wanted is not None and not data.wanted[..., 2:].any() and shown.standing is not None
+    wanted, done = data.wanted[2:].numpy(), displaced(shown, Displacement(UNITS)).actions
+    assert np.abs(wanted[:-1] - done[:-1])[..., :2].mean() < 0.1 * np.abs(done)[..., :2].mean()
+    read = alignment.decoder(data.target[-1])
+    assert torch.allclose(data.wanted[-1, :, :2], read[:, :2], atol=1e-4)
 
 
 def test_a_joint_is_used_if_it_goes_anywhere_however_slowly():

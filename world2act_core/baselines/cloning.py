@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from world2act_core.alignment.adapters import Alignment
+from world2act_core.alignment.states import StateDynamics, read_states
 from world2act_core.alignment.train import video_latents
 from world2act_core.embodiment import Embodiment
 from world2act_core.episodes.chunks import ChunkTable
@@ -29,6 +30,13 @@ def pseudo_labelled(
     read = embodiment.decided(displacement.back(said, table.standing))
     at_rest = displacement.back(np.zeros_like(said), table.standing)
     return replace(table, actions=np.where(used, read, at_rest), labelled=np.ones(len(table), bool))
+
+
+def state_labelled(table: ChunkTable, model: StateDynamics, embodiment: Embodiment, used: Array) -> ChunkTable:
+    """The chunks of action-free episodes that others follow, with the actions that the change of state tells; what the
+    demonstrations hardly use is set to nothing, as above. Of arms whose actions are displacements already."""
+    rows, read = read_states(model, table, embodiment)
+    return replace(table.select(rows), actions=read * used, labelled=np.ones(len(rows), bool))
 
 
 def successful(table: ChunkTable, success: Array) -> ChunkTable:

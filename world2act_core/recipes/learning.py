@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from world2act_core.alignment import adapters, calibrate, losses, motion, sampling
+from world2act_core.alignment import states as state_dynamics
 from world2act_core.alignment import train as alignment_train
 from world2act_core.embodiment import displacement
 from world2act_core.episodes import chunks
@@ -38,7 +39,8 @@ _ALIGNMENT: list[ModuleType] = [adapters, displacement, motion, losses, sampling
 _STAGE1: list[ModuleType] = [stages, *_ALIGNMENT, chunk_latents, chunks, training]
 _RESIDUAL_POLICY: list[ModuleType] = [displacement, residual_card, residual_files, residual_policy]
 _RESIDUAL: list[ModuleType] = [*_EYES, residual_network, residual_train, *_RESIDUAL_POLICY, losses, training]
-STAGE2_OF_LOGS: list[ModuleType] = [stages, trainer, chunk_latents, matching, *_RESIDUAL]
+_STATES: list[ModuleType] = [stages, state_dynamics, displacement, chunks, training]
+STAGE2_OF_LOGS: list[ModuleType] = [stages, trainer, chunk_latents, matching, state_dynamics, *_RESIDUAL]
 _STAGE2: list[ModuleType] = [*STAGE2_OF_LOGS, *SIMULATION]
 remember_sources(*_BASE, *_WORLD_MODEL, *_STAGE1, *_STAGE2)
 
@@ -149,13 +151,31 @@ class Learning:
         )
 
     @cached_property
+    def states(self) -> Stage:
+        """What the robot's own state tells of actions, learned from the labelled pairs of Stage 1."""
+        read = [self.demonstrations, self.free_pairs]
+        return self._make(
+            "states",
+            lambda stage: self.work.states(stage, *read),
+            config=stage_config(self.recipe, "states", "base", "clips", "demonstrations_weigh"),
+            inputs=read,
+            code=_STATES,
+        )
+
+    @property
+    def told_by_states(self) -> Stage | None:
+        """``states``, if Stage 2 is to go by it."""
+        return self.states if self.recipe.stage2_on_videos == "states" else None
+
+    @cached_property
     def stage2(self) -> Stage:
         read = [self.demonstrations, self.base, self.videos, self.world_model, self.stage1]
+        told = self.told_by_states
         return self._make(
             "stage2",
-            lambda stage: self.work.stage2(stage, *read),
+            lambda stage: self.work.stage2(stage, *read, states=told),
             config=stage_config(self.recipe, *OF_STAGE2, "post_training", "rounds", "rollout_steps"),
-            inputs=read,
+            inputs=[*read, *([told] if told else [])],
             code=_STAGE2,
         )
 

@@ -90,13 +90,15 @@ class LoggedStages(Stages):
         stage1: Stage,
         logged: Stage,
         *answers: Stage,
+        states: Stage | None = None,
     ) -> None:
         """Stage 2 without a simulator: what would the base do at every chunk of logged episodes?
 
         Args:
             answers: of a base that is no file of ours: what it said at the chunks of other stages, see ``ask``.
+            states: see ``stage2``.
         """
-        trainer = self.trainer(demonstrations, base, world_model, stage1)
+        trainer = self.trainer(demonstrations, base, world_model, stage1, states=states)
         shown = self._told(videos, answers, with_actions=False)
         trainer.learn_beside(shown, self._told(demonstrations, answers))
         trainer.train_once(trainer.rolled_out(self._told(logged, answers, with_actions=False)), stage)

@@ -135,11 +135,12 @@ class OfflineLearning(Learning):
     def stage2(self) -> Stage:
         read = [self.demonstrations, self.base, self.videos, self.world_model, self.stage1, self.free_pairs]
         read += self.answers
+        told = self.told_by_states
         return self._stage(
             "stage2",
-            lambda stage: self.logged_work.stage2_of_logs(stage, *read),
+            lambda stage: self.logged_work.stage2_of_logs(stage, *read, states=told),
             config=stage_config(self.recipe, *OF_STAGE2),
-            inputs=read,
+            inputs=[*read, *([told] if told else [])],
             code=STAGE2_OF_LOGS,
         )
 

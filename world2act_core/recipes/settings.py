@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from world2act_core.alignment.calibrate import CalibrationConfig
+from world2act_core.alignment.states import StateDynamicsConfig
 from world2act_core.alignment.train import Stage1Config
 from world2act_core.baselines.pixels import IdmConfig
 from world2act_core.embodiment import Embodiment, load_embodiment
@@ -42,7 +43,7 @@ TRAINING_SPLITS = ("demonstrations", "pretraining", "videos", "free_pairs", "pos
 UNUSED = ("base", "still")
 """What is asked of an action dimension that the demonstrations hardly use, where an adapter reads mostly error."""
 
-ON_VIDEOS = ("none", "imagined", "real")
+ON_VIDEOS = ("none", "imagined", "real", "states")
 """What Stage 2 learns from at the frames of the videos."""
 
 
@@ -77,8 +78,8 @@ class Recipe:
     rollout_steps: int = 160  # post-training rollouts end there; evaluation runs to the task's horizon
     used_spread: float = 0.15  # action dimensions that spread less in the demonstrations are not used, see ``unused``
     unused: str = "still"  # what an unused action dimension does: the "base"'s, or 0, as cloning has it (ours)
-    # Ours: Stage 2 also learns at the frames of the videos, from what is "imagined" there or what "real"ly followed;
-    # the paper's does not ("none").
+    # Ours: Stage 2 also learns at the frames of the videos, from what is "imagined" there, from what "real"ly followed
+    # or, where the robot's "states" were logged, from how these changed; the paper's does not ("none").
     stage2_on_videos: str = "real"
     # Ours: share of what Stage 2 draws that are frames of the demonstrations, whose true actions are asked for.
     # With it the residual did as well as cloning on the same labels, which had them too (trials, seventh round).
@@ -99,6 +100,7 @@ class Recipe:
     world_model: CompactWorldModelConfig = field(default_factory=lambda: CompactWorldModelConfig(steps=800, unroll=1))
     # Flow reads an expert's videos far better than latents did; a contrast of 1 costs accuracy (trials, fifth round).
     stage1: Stage1Config = field(default_factory=lambda: Stage1Config(steps=2500, pooling="flow", contrast=0.1))
+    states: StateDynamicsConfig = field(default_factory=StateDynamicsConfig)  # of stage2_on_videos: states
     calibration: CalibrationConfig = field(default_factory=lambda: CalibrationConfig(steps=1500))  # off at 0 steps
     imagination: ImaginationConfig = field(default_factory=ImaginationConfig)  # of what Stage 2 is led by
     # Told the base's action, or led by a contrast as well, the residual did far worse (trials, sixth round).

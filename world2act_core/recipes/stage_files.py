@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from world2act_core.runs import Stage
 
 BAGS, POLICY, WORLD_MODEL, ALIGNMENT, RESIDUAL = "bags", "policy.pt", "world_model.pt", "alignment.pt", "residual.pt"
+STATE_DYNAMICS = "state_dynamics.pt"
 HISTORY = "history.json"
 BASE_ADDRESS = "base.json"
 """In the place of ``POLICY`` where the base is not ours: which one it is and where."""

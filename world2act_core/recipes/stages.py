@@ -14,6 +14,12 @@ import torch
 
 from world2act_core.alignment.adapters import Alignment, load_alignment, save_alignment
 from world2act_core.alignment.calibrate import calibrate
+from world2act_core.alignment.states import (
+    load_state_dynamics,
+    save_state_dynamics,
+    state_r2,
+    train_state_dynamics,
+)
 from world2act_core.alignment.train import action_r2, retrieval_accuracy, train_alignment
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.embodiment.displacement import LEAST_UNIT, Displacement, placed_dimensions
@@ -22,7 +28,15 @@ from world2act_core.policies.compact import save_compact, train_compact
 from world2act_core.recipes.overrides import as_json
 from world2act_core.recipes.recording import Attempt, collection_table, record
 from world2act_core.recipes.settings import Recipe, Split
-from world2act_core.recipes.stage_files import ALIGNMENT, BAGS, POLICY, RESIDUAL, WORLD_MODEL, finish
+from world2act_core.recipes.stage_files import (
+    ALIGNMENT,
+    BAGS,
+    POLICY,
+    RESIDUAL,
+    STATE_DYNAMICS,
+    WORLD_MODEL,
+    finish,
+)
 from world2act_core.recipes.trainer import FrozenBase, Trainer, compact_base, moved_dimensions
 from world2act_core.residual.network import Residual
 from world2act_core.runs import Stage
@@ -126,6 +140,24 @@ class Stages:
         metrics["retrieval"] = retrieval_accuracy(alignment, held_out, unseen)
         finish(stage, history, metrics)
 
+    def states(self, stage: Stage, demonstrations: Stage, free_pairs: Stage) -> None:
+        """What the robot's own state tells of actions, from the pairs that Stage 1 learns from; the last tenth of their
+        episodes is kept for measuring it."""
+        pairs = labelled(self.table([demonstrations, free_pairs]))
+        displacement = Displacement.between(self.embodiment, pairs.actions, pairs.standing)
+        train, held_out = split_episodes(pairs, 0.9)
+        demonstrated = train.episode < len(self.table([demonstrations]).episode_ids)
+        model, history = train_state_dynamics(
+            train,
+            self.recipe.states,
+            self.recipe.seed,
+            stage.scratch / "checkpoint.pt",
+            displacement=displacement,
+            weight=np.where(demonstrated, self.recipe.demonstrations_weigh, 1.0),
+        )
+        save_state_dynamics(stage.path(STATE_DYNAMICS), model)
+        finish(stage, history, {"chunks": len(train), "r2": state_r2(model, held_out)})
+
     def stage2(
         self,
         stage: Stage,
@@ -136,14 +168,16 @@ class Stages:
         stage1: Stage,
         *,
         elsewhere: Sequence[Stage] = (),
+        states: Stage | None = None,
     ) -> None:
         """Stage 2: rounds of rollouts with the newest policy, then training the residual on all of them, and at the
         frames of the videos and of the demonstrations too where the recipe says so.
 
         Args:
             elsewhere: demonstrations of other tasks, which the contrast takes as negatives.
+            states: what the robot's state tells of actions, where the recipe goes by that at the frames of the videos.
         """
-        trainer = self.trainer(demonstrations, base, world_model, stage1, videos)
+        trainer = self.trainer(demonstrations, base, world_model, stage1, videos, states)
         if elsewhere:
             trainer.keep_apart_from(self.table(list(elsewhere)))
         starts = self.recipe.starts(self.recipe.post_training)
@@ -173,7 +207,13 @@ class Stages:
         finish(stage, history, {"chunks": len(data), "cosine": history[-1]["cosine"]})
 
     def trainer(
-        self, demonstrations: Stage, base: Stage, world_model: Stage, stage1: Stage, videos: Stage | None = None
+        self,
+        demonstrations: Stage,
+        base: Stage,
+        world_model: Stage,
+        stage1: Stage,
+        videos: Stage | None = None,
+        states: Stage | None = None,
     ) -> Trainer:
         """Stage 2's residual, before its first step; with ``videos`` it learns at their frames and at those of the
         demonstrations, as the recipe says, beside the rollouts that it is given."""
@@ -183,7 +223,8 @@ class Stages:
         used = torch.from_numpy(self.used(table))
         moved = moved_dimensions(used, self.recipe.unused, self.embodiment)
         residual = Residual(self.recipe.residual, alignment, table.proprio.shape[1], moved, model.codec)
-        trainer = Trainer(self.recipe, model, alignment, self.frozen(base), residual, used)
+        told = load_state_dynamics(states.path(STATE_DYNAMICS)) if states else None
+        trainer = Trainer(self.recipe, model, alignment, self.frozen(base), residual, used, told)
         if videos is not None:
             trainer.learn_beside(self.table([videos], with_actions=False), table)
         return trainer

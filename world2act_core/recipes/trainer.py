@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from world2act_core.alignment.adapters import Alignment
+from world2act_core.alignment.states import StateDynamics, read_states
 from world2act_core.alignment.train import video_latents
 from world2act_core.embodiment import Embodiment
 from world2act_core.episodes.chunks import ChunkTable, displaced, labelled
@@ -89,6 +90,7 @@ class Trainer:
 
     Args:
         used: ``(A,)`` bool, the action dimensions in which an adapter is believed.
+        states: what the robot's state tells of actions, where the recipe goes by that at the frames of the videos.
     """
 
     def __init__(
@@ -99,9 +101,10 @@ class Trainer:
         base: FrozenBase,
         residual: Residual,
         used: torch.Tensor,
+        states: StateDynamics | None = None,
     ) -> None:
         self.recipe, self.model, self.alignment, self.residual = recipe, model, alignment, residual
-        self.base, self.used = base, used
+        self.base, self.used, self.states = base, used, states
         self._easy: EasyNegatives | None = None
         self._shown: PostTrainingSet | None = None
         self._demonstrated: PostTrainingSet | None = None
@@ -135,7 +138,18 @@ class Trainer:
             return None
         if self.recipe.stage2_on_videos == "imagined":
             return self._imagined(table)
-        return self.chunks_of(table, real_latents(self.model, table), imagined=False)
+        shown = self.chunks_of(table, real_latents(self.model, table), imagined=False)
+        return shown if self.states is None else self._as_told(shown, table, self.states)
+
+    def _as_told(self, shown: PostTrainingSet, table: ChunkTable, states: StateDynamics) -> PostTrainingSet:
+        """What is asked for is what the change of state tells; behind the last chunk of an episode no state is known,
+        so there it is what the video shows."""
+        rows, actions = read_states(states, table, self.base.embodiment)
+        stood = None if table.standing is None else table.standing[rows]
+        assert shown.wanted is not None
+        wanted = shown.wanted.clone()
+        wanted[rows] = torch.from_numpy(self.alignment.displacement.of(actions, stood)) * self.used
+        return replace(shown, wanted=wanted)
 
     def _of_demonstrations(self, table: ChunkTable) -> PostTrainingSet | None:
         """Their actions are known, so what is asked for is not read from latents."""

@@ -39,6 +39,7 @@ recipe:
   inverse_dynamics: {{steps: 20, width: 8}}
   world_model: {{width: 16, steps: 20, batch: 8}}
   stage1: {{steps: 20}}
+  states: {{steps: 20}}
   calibration: {{steps: 20}}
   stage2: {{steps: 20, batch: 32}}
   residual: {{encoder: patches}}

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from world2act_core.alignment.adapters import load_alignment
-from world2act_core.baselines.cloning import pseudo_labelled, successful
+from world2act_core.alignment.states import load_state_dynamics
+from world2act_core.baselines.cloning import pseudo_labelled, state_labelled, successful
 from world2act_core.baselines.pixels import dreamed, train_idm
-from world2act_core.baselines.states import StateDynamicsConfig, state_labelled, train_state_dynamics
 from world2act_core.episodes.chunks import ChunkTable, joined
 from world2act_core.policies.compact import CompactConfig, save_compact, train_compact
 from world2act_core.recipes.recording import read_collection
-from world2act_core.recipes.stage_files import ALIGNMENT, BAGS, POLICY, WORLD_MODEL
+from world2act_core.recipes.stage_files import ALIGNMENT, BAGS, POLICY, STATE_DYNAMICS, WORLD_MODEL
 from world2act_core.recipes.study.cells import Context, Made
 from world2act_core.recipes.study.methods.shared import Shared
 from world2act_core.world_model.chunk_latents import real_latents
@@ -41,13 +41,13 @@ def state_labels(context: Context) -> Made:
     """Cloning on the videos with the actions that the change of the robot's state tells, which is learned from the same
     labelled pairs, and on the demonstrations: what can be had without reading video, where states were logged."""
     shared = Shared(context)
-    learning, work, recipe = shared.learning, shared.learning.work, context.recipe
+    learning, work = shared.learning, shared.learning.work
     demonstrations, videos = work.table([learning.demonstrations]), work.table([learning.videos], with_actions=False)
-    pairs = [demonstrations] * round(recipe.demonstrations_weigh) + [work.table([learning.free_pairs])]
-    checkpoint = context.stage.scratch / "state_dynamics.pt"
-    model, _ = train_state_dynamics(joined(pairs), StateDynamicsConfig(), recipe.seed, checkpoint)
+    model = load_state_dynamics(learning.states.path(STATE_DYNAMICS))
     labelled = state_labelled(videos, model, context.embodiment, work.used(demonstrations))
-    return _cloned(context, shared, [labelled, demonstrations], recipe.cloning)
+    return _cloned(
+        context, shared, [labelled, demonstrations], context.recipe.cloning, r2=learning.states.metrics["r2"]
+    )
 
 
 def filtered(context: Context) -> Made:

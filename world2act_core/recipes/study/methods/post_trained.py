@@ -86,6 +86,11 @@ def without_demonstrations(context: Context) -> Made:
     return _stage2(context, replace(context.recipe, stage2_on_demonstrations=0.0))
 
 
+def told_by_states(context: Context) -> Made:
+    """At the videos' frames the actions are read from how the robot's state changed, not from what the video shows."""
+    return _stage2(context, replace(context.recipe, stage2_on_videos="states"))
+
+
 def rollouts_only(context: Context) -> Made:
     """Without frames of videos and demonstrations, which Stage 2 of the paper does not see either."""
     return _stage2(context, _on_rollouts_alone(context.recipe))
@@ -181,7 +186,8 @@ def _stage2(context: Context, recipe: Recipe, *, across: bool = False) -> Made:
     learning = shared.learning
     read = learning.demonstrations, learning.base, learning.videos, learning.world_model, learning.stage1
     elsewhere = shared.demonstrations_elsewhere() if across else ()
-    Stages(recipe, context.pool).stage2(context.stage, *read, elsewhere=elsewhere)
+    states = learning.states if recipe.stage2_on_videos == "states" else None
+    Stages(recipe, context.pool).stage2(context.stage, *read, elsewhere=elsewhere, states=states)
     return _made(shared, context, recipe, learning.stage1)
 
 

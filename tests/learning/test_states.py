@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from tests.learning.scenes import EMBODIMENT, square_table
-from world2act_core.baselines.states import StateDynamicsConfig, followed, state_labelled, train_state_dynamics
+from world2act_core.alignment.states import (
+    StateDynamicsConfig,
+    followed,
+    load_state_dynamics,
+    read_states,
+    save_state_dynamics,
+    state_r2,
+    train_state_dynamics,
+)
+from world2act_core.baselines.cloning import state_labelled
 
 PROMPTS = ("push right", "push down")
 PUSHES = np.arange(7) < 2
@@ -46,6 +55,13 @@ def test_the_change_of_state_tells_what_was_done_to_episodes_that_were_never_see
     assert not table.actions[..., ~PUSHES].any()
 
 
+def test_how_well_it_reads_is_a_share_of_what_was_done(model):
+    held_out = square_table(60, PROMPTS)
+    held_out = held_out.select(np.flatnonzero(held_out.episode >= 24))
+    assert 0.9 < state_r2(model, held_out) < 1
+    assert state_r2(model, replace(held_out, actions=-held_out.actions)) < 0
+
+
 def test_no_action_of_the_videos_and_no_picture_is_read(model):
     videos = square_table(6, PROMPTS, labelled=False)
     other = replace(videos, actions=videos.actions + 1, frames=255 - videos.frames)
@@ -62,3 +78,21 @@ def test_chunks_without_actions_teach_nothing(labelled, model, tmp_path):
         for name, table in (("mixed", mixed), ("alone", alone))
     )
     assert all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def test_it_survives_its_file(model, labelled, tmp_path):
+    save_state_dynamics(tmp_path / "states.pt", model)
+    again = load_state_dynamics(tmp_path / "states.pt")
+    assert again.shape == model.shape
+    one, two = (read_states(each, labelled, EMBODIMENT) for each in (model, again))
+    assert np.array_equal(one[0], two[0]) and np.array_equal(one[1], two[1])
+
+
+def test_a_chunk_that_weighs_nothing_teaches_nothing(labelled, tmp_path):
+    first = labelled.episode < 12
+    spoilt = replace(labelled, actions=np.where(first[:, None, None], labelled.actions, 9.0))
+    one, two = (
+        train_state_dynamics(table, replace(CONFIG, steps=20), 0, tmp_path / f"{n}.pt", weight=first.astype(float))[0]
+        for n, table in enumerate((labelled, spoilt))
+    )
+    assert all(np.array_equal(value, two.state_dict()[name]) for name, value in one.state_dict().items())
