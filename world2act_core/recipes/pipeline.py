@@ -58,6 +58,7 @@ def _learn_and_evaluate(run: Run, recipe: Recipe, pool: WorkerPool) -> Stage:
         learning.free_pairs,
         learning.world_model,
         learning.stage1,
+        *filter(None, [learning.told_by_states]),
         learning.stage2,
     ]
     instruction = reporting.instruction(learning.demonstrations, recipe)

@@ -223,7 +223,8 @@ class Stages:
         used = torch.from_numpy(self.used(table))
         moved = moved_dimensions(used, self.recipe.unused, self.embodiment)
         residual = Residual(self.recipe.residual, alignment, table.proprio.shape[1], moved, model.codec)
-        told = load_state_dynamics(states.path(STATE_DYNAMICS)) if states else None
+        by_states = states if self.recipe.stage2_on_videos == "states" else None
+        told = load_state_dynamics(by_states.path(STATE_DYNAMICS)) if by_states else None
         trainer = Trainer(self.recipe, model, alignment, self.frozen(base), residual, used, told)
         if videos is not None:
             trainer.learn_beside(self.table([videos], with_actions=False), table)

@@ -139,7 +139,10 @@ class Trainer:
         if self.recipe.stage2_on_videos == "imagined":
             return self._imagined(table)
         shown = self.chunks_of(table, real_latents(self.model, table), imagined=False)
-        return shown if self.states is None else self._as_told(shown, table, self.states)
+        if self.recipe.stage2_on_videos == "real":
+            return shown
+        assert self.states is not None, "nothing was said of states"
+        return self._as_told(shown, table, self.states)
 
     def _as_told(self, shown: PostTrainingSet, table: ChunkTable, states: StateDynamics) -> PostTrainingSet:
         """What is asked for is what the change of state tells; behind the last chunk of an episode no state is known,

@@ -33,7 +33,7 @@ recipe:
   pair_steps: 24
   rollout_steps: 24
   rounds: 2
-  stage2_on_videos: imagined
+  stage2_on_videos: states
   base: {{steps: 20}}
   cloning: {{steps: 20}}
   inverse_dynamics: {{steps: 20, width: 8}}

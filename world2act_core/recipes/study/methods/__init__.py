@@ -27,7 +27,7 @@ METHODS: dict[str, Method] = {
     "added_penalised": post_trained.added_penalised,
     "without_demonstrations": post_trained.without_demonstrations,
     "rollouts_only": post_trained.rollouts_only,
-    "told_by_states": post_trained.told_by_states,
+    "read_from_video": post_trained.read_from_video,
     "imagined_once": post_trained.imagined_once,
     "by_progress": post_trained.by_progress,
     "without_videos": post_trained.without_videos,

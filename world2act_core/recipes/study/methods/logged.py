@@ -43,9 +43,8 @@ def _with_care_for_the_base(recipe: Recipe, contrast: float) -> Recipe:
 def _of_logs(context: Context, recipe: Recipe) -> Made:
     shared, stage = Shared(context), context.stage
     learning, work = shared.learning, Stages(recipe, context.pool)
-    trainer = work.trainer(
-        learning.demonstrations, learning.base, learning.world_model, learning.stage1, learning.videos
-    )
+    read = learning.demonstrations, learning.base, learning.world_model, learning.stage1, learning.videos
+    trainer = work.trainer(*read, learning.told_by_states)
     trainer.train_once(trainer.rolled_out(work.table([learning.free_pairs], with_actions=False)), stage)
     files = learning.base.path(POLICY).resolve(), stage.path(RESIDUAL).resolve()
     figures = {f"stage1_{name}": value for name, value in learning.stage1.metrics.items()}

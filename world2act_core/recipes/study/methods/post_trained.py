@@ -86,9 +86,9 @@ def without_demonstrations(context: Context) -> Made:
     return _stage2(context, replace(context.recipe, stage2_on_demonstrations=0.0))
 
 
-def told_by_states(context: Context) -> Made:
-    """At the videos' frames the actions are read from how the robot's state changed, not from what the video shows."""
-    return _stage2(context, replace(context.recipe, stage2_on_videos="states"))
+def read_from_video(context: Context) -> Made:
+    """At the videos' frames the actions are read from what the video shows, not from how the robot's state changed."""
+    return _stage2(context, replace(context.recipe, stage2_on_videos="real"))
 
 
 def rollouts_only(context: Context) -> Made:
@@ -126,7 +126,7 @@ def fine_tuned(context: Context) -> Made:
     base = learning.base.path(POLICY)
     policy = load_compact(base, context.embodiment)
     read = learning.demonstrations, learning.base, learning.world_model, learning.stage1, learning.videos
-    trainer = work.trainer(*read)
+    trainer = work.trainer(*read, learning.told_by_states)
     bags, starts = stage.scratch / BAGS, recipe.starts(recipe.post_training)
     attempts = work.attempts(bags, starts, "base", (0.0,), base=str(base), max_steps=recipe.rollout_steps)
     record(context.pool, attempts, "rollouts")
@@ -186,8 +186,8 @@ def _stage2(context: Context, recipe: Recipe, *, across: bool = False) -> Made:
     learning = shared.learning
     read = learning.demonstrations, learning.base, learning.videos, learning.world_model, learning.stage1
     elsewhere = shared.demonstrations_elsewhere() if across else ()
-    states = learning.states if recipe.stage2_on_videos == "states" else None
-    Stages(recipe, context.pool).stage2(context.stage, *read, elsewhere=elsewhere, states=states)
+    work = Stages(recipe, context.pool)
+    work.stage2(context.stage, *read, elsewhere=elsewhere, states=learning.told_by_states)
     return _made(shared, context, recipe, learning.stage1)
 
 
