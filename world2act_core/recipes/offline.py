@@ -273,6 +273,8 @@ def summary(stages: dict[str, Stage], folder: Path) -> str:
     read = f"actions read from held-out video: R² {one['r2']:.2f}, retrieval {one['retrieval']:.2f}"
     if one["r2"] < READS_LITTLE:
         read += "; that is little, so Stage 2 had little to learn from: log more, or move more"
+    if "states" in stages:
+        read += f"\nactions read from how the robot's state changed: R² {stages['states'].metrics['r2']:.2f}"
     return (
         f"{counts}{lost}\n{read}\n"
         f"residual: {two['chunks']} chunks, cosine {two['cosine']:.2f} (no measure of success: try it)\n"
