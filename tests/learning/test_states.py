@@ -18,6 +18,7 @@ from world2act_core.alignment.states import (
     train_state_dynamics,
 )
 from world2act_core.baselines.cloning import state_labelled
+from world2act_core.errors import World2ActError
 
 PROMPTS = ("push right", "push down")
 PUSHES = np.arange(7) < 2
@@ -96,3 +97,9 @@ def test_a_chunk_that_weighs_nothing_teaches_nothing(labelled, tmp_path):
         for n, table in enumerate((labelled, spoilt))
     )
     assert all(np.array_equal(value, two.state_dict()[name]) for name, value in one.state_dict().items())
+
+
+def test_episodes_of_one_chunk_are_refused_in_one_sentence(labelled, tmp_path):
+    firsts = labelled.select(np.flatnonzero(labelled.step == 0))
+    with pytest.raises(World2ActError, match="no episode with actions is two chunks long.* stage2_on_videos: real"):
+        train_state_dynamics(firsts, CONFIG, 0, tmp_path / "checkpoint.pt")

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from world2act_core.embodiment import Embodiment
 from world2act_core.embodiment.displacement import Displacement
 from world2act_core.episodes.chunks import ChunkTable, displaced
+from world2act_core.errors import World2ActError
 from world2act_core.networks.blocks import Standardise
 from world2act_core.runs import Checkpointed, fit
 from world2act_core.runs.training import Losses
@@ -86,12 +87,20 @@ def train_state_dynamics(
 
     Args:
         weight: ``(N,)`` how often a chunk is drawn, relative to others; None draws all alike.
+
+    Raises:
+        World2ActError: no labelled chunk has another one behind it.
     """
     torch.manual_seed(seed)
     table = displaced(table, displacement)
     states, wanted = torch.from_numpy(table.proprio), torch.from_numpy(table.actions)
     rows = followed(table)
     rows = rows[table.labelled[rows]]
+    if not len(rows):
+        raise World2ActError(
+            "no episode with actions is two chunks long, so it is not known how states change: log longer ones, or set "
+            "stage2_on_videos: real"
+        )
     _, chunk_length, actions = wanted.shape
     model = StateDynamics(StateShape(states.shape[1], chunk_length, actions, config.width, displacement.units))
     model.state.fit(states[rows])
