@@ -174,7 +174,7 @@ def post_train(
         made = [learning.demonstrations, learning.free_pairs, learning.videos, learning.base]
         made += learning.answers
         asked.close()  # a base that lives here takes memory, and is not needed any more
-        made += [learning.world_model, learning.stage1, learning.stage2]
+        made += [learning.world_model, learning.stage1, *filter(None, [learning.told_by_states]), learning.stage2]
     return {stage.name: stage for stage in made}
 
 
