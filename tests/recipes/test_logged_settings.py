@@ -65,7 +65,7 @@ def test_every_other_setting_is_in_what_a_stage_on_logs_goes_by(tmp_path, monkey
         monkeypatch.setattr(run, "stage", noted)
         monkeypatch.setattr(run, "is_sealed", lambda *name, **how: True)
         (tmp_path / "bag.mcap").touch()
-        learning = OfflineLearning(Recipe(), run, logs, None)
+        learning = OfflineLearning(Recipe(stage2_on_videos="states"), run, logs, None)
         assert learning.stage2.name == "stage2"
     assert {field.name for field in fields(Recipe)} - set(NOT_OF_LOGS) <= asked
 
