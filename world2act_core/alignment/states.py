@@ -81,7 +81,6 @@ def train_state_dynamics(
     *,
     displacement: Displacement = Displacement(),  # noqa: B008 - frozen
     weight: Array | None = None,
-    label: str = "states",
 ) -> tuple[StateDynamics, list[dict[str, float]]]:
     """Train on the labelled chunks of a table that others follow; resumes from ``checkpoint``.
 
@@ -112,7 +111,7 @@ def train_state_dynamics(
         return {"loss": F.mse_loss(model(states[drawn], states[drawn + 1]), wanted[drawn])}
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=1e-3)
-    history = fit(Checkpointed(model, optimizer, checkpoint), losses, steps=config.steps, seed=seed, label=label)
+    history = fit(Checkpointed(model, optimizer, checkpoint), losses, steps=config.steps, seed=seed, label="states")
     return model.eval(), history
 
 

@@ -117,10 +117,8 @@ class Stages:
         """Stage 1: video and action adapters, on the demonstrations and the free pairs; an adapter of what is imagined
         behind the frames of the videos where the recipe asks for one."""
         model = load_world_model(world_model.path(WORLD_MODEL))
-        pairs = labelled(self.table([demonstrations, free_pairs]))
-        displacement = Displacement.between(self.embodiment, pairs.actions, pairs.standing)
-        train, held_out = split_episodes(displaced(pairs, displacement), 0.9)
-        demonstrated = train.episode < len(self.table([demonstrations]).episode_ids)
+        train, held_out, displacement, weight = self._pairs(demonstrations, free_pairs)
+        train, held_out = (displaced(part, displacement) for part in (train, held_out))
         unseen = real_latents(model, held_out)
         alignment, history = train_alignment(
             train,
@@ -130,7 +128,7 @@ class Stages:
             stage.scratch / "checkpoint.pt",
             held_out=(held_out, unseen),
             codec=model.codec,
-            weight=np.where(demonstrated, self.recipe.demonstrations_weigh, 1.0),
+            weight=weight,
             units=displacement.units,
         )
         if self.recipe.calibration.steps:
@@ -140,20 +138,26 @@ class Stages:
         metrics["retrieval"] = retrieval_accuracy(alignment, held_out, unseen)
         finish(stage, history, metrics)
 
-    def states(self, stage: Stage, demonstrations: Stage, free_pairs: Stage) -> None:
-        """What the robot's own state tells of actions, from the pairs that Stage 1 learns from; the last tenth of their
-        episodes is kept for measuring it."""
+    def _pairs(self, demonstrations: Stage, free_pairs: Stage) -> tuple[ChunkTable, ChunkTable, Displacement, Array]:
+        """Labelled chunks to train on and the last tenth of the episodes to measure on; as which displacements
+        to take their actions; and how much each of the first weighs."""
         pairs = labelled(self.table([demonstrations, free_pairs]))
         displacement = Displacement.between(self.embodiment, pairs.actions, pairs.standing)
         train, held_out = split_episodes(pairs, 0.9)
         demonstrated = train.episode < len(self.table([demonstrations]).episode_ids)
+        return train, held_out, displacement, np.where(demonstrated, self.recipe.demonstrations_weigh, 1.0)
+
+    def states(self, stage: Stage, demonstrations: Stage, free_pairs: Stage) -> None:
+        """What the robot's own state tells of actions, from the pairs that Stage 1 learns from; the last tenth of their
+        episodes is kept for measuring it."""
+        train, held_out, displacement, weight = self._pairs(demonstrations, free_pairs)
         model, history = train_state_dynamics(
             train,
             self.recipe.states,
             self.recipe.seed,
             stage.scratch / "checkpoint.pt",
             displacement=displacement,
-            weight=np.where(demonstrated, self.recipe.demonstrations_weigh, 1.0),
+            weight=weight,
         )
         save_state_dynamics(stage.path(STATE_DYNAMICS), model)
         finish(stage, history, {"chunks": len(train), "r2": state_r2(model, held_out)})

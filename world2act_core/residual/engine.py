@@ -157,9 +157,8 @@ def open_export(export: Export, embodiment: Embodiment, base: str = "", provider
     else:
         policy = known.open()
     residuals = {
-        skill: GraphResidual(file, provider, card.units, overrules=card.overrules)
-        for skill, file in export.residuals.items()
-        for card in [export.cards[skill]]
+        skill: GraphResidual(export.residuals[skill], provider, one.units, overrules=one.overrules)
+        for skill, one in export.cards.items()
     }
     only = residuals[""] if set(residuals) == {""} else residuals
     return PostTrainedPolicy(policy, only, embodiment, inputs=card.inputs)
