@@ -66,6 +66,15 @@ def test_the_robots_come_with_their_contracts() -> None:
     assert contracts == {"franka": "franka_fr3", "ur": "ur5e", "sim": "libero_panda", "emulator": "franka_fr3"}
 
 
+def test_a_replay_knows_the_robots_by_the_names_of_the_launch() -> None:
+    asked = {robot: nodes("replay", **{**NEEDED["replay"], "robot": robot}) for robot in (*ROBOTS, "mine.yaml")}
+    assert {robot: found["policy"].parameters["robot"] for robot, found in asked.items()} == {
+        **ROBOTS,
+        "mine.yaml": "mine.yaml",
+    }
+    assert asked["ur"]["replay"].parameters["robot"] == "ur5e"
+
+
 def test_the_emulator_stands_beside_the_brain_and_is_waited_for() -> None:
     found = nodes("real_arm", robot="emulator", embodiment="ur5e", cameras="agentview")
     supervisor = found.pop("supervisor")

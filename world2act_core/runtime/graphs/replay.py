@@ -10,6 +10,7 @@ from pathlib import Path
 from world2act_core.errors import World2ActError
 from world2act_core.runtime.graphs.common import COMMON, flag, policy_address, seconds, supervised
 from world2act_core.runtime.graphs.description import Argument, GraphDescription, NodeSpec, Part, Value
+from world2act_core.runtime.graphs.real_arm import ROBOTS
 
 OF_AN_ARM = ("record", "require_gate")
 
@@ -19,7 +20,7 @@ ARGUMENTS = (
         "bag", "", "the bag: what it says a policy was shown is shown again, its chunks (or actions) are compared"
     ),
     Argument("bag_namespace", "", "namespace of the robot in the bag"),
-    Argument("robot", "", "embodiment: shipped name or YAML file; empty: what the bag names"),
+    Argument("robot", "", f"{', '.join(ROBOTS)}; or a contract, shipped name or YAML file; empty: what the bag names"),
     Argument("tolerance", "0", "largest absolute difference of any value that counts as the same"),
     Argument("answer_within_s", "10", "a chunk that takes longer is missing"),
     Argument("results", "", "file for the comparison as JSON"),
@@ -29,7 +30,7 @@ ARGUMENTS = (
 def replay_nodes(values: dict[str, str]) -> list[Part]:
     if not values["bag"]:
         raise World2ActError("name the bag that drives the policy: bag:=FOLDER")
-    policy, robot = policy_address(values), values["robot"]
+    policy, robot = policy_address(values), ROBOTS.get(values["robot"], values["robot"])
     if not robot:
         from world2act_core.evaluation.replay import bag_embodiment
 
