@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.cli.test_post_train import RECIPE, command, logs, seen, trained
-from tests.cli.test_wm import recorded
+from tests.cli.test_wm import recorded, write
 from tests.learning.scenes import EMBODIMENT
 from tests.policies.peering import address, known_chunk, peer
 from tests.policies.served import serving
@@ -29,7 +29,7 @@ from world2act_core.residual.bases import open_named, read_base_address
 from world2act_core.residual.export import export_run
 from world2act_core.residual.policy import PostTrainedPolicy
 from world2act_core.runs import file_digest
-from world2act_core.types import ActionChunk, Observation
+from world2act_core.types import ActionChunk, Episode, Observation
 
 __all__ = ["logs", "trained"]  # fixtures
 
@@ -87,7 +87,7 @@ def test_training_goes_on_without_the_base_once_it_has_answered(
 ) -> None:
     recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
     recipe.write_text(RECIPE + "stage2_on_videos: real\nstage2_on_demonstrations: 0.3\n")
-    names = "logged", "videos", "demonstrations"
+    names = "logged", "shown", "demonstrations"
     with serving("--policy", f"compact:{trained}", "--protocol", "openpi") as (_, port):
         there = address("openpi", port, connect_timeout_ms=2000)
         assert main(command(logs, run, "--base", there, "--recipe", str(recipe))) == 0
@@ -98,14 +98,15 @@ def test_training_goes_on_without_the_base_once_it_has_answered(
         assert all(f"base_at_{name}: done before" in said for name in names), "where it is does not matter"
     answers = answers_in(run, *names)
     for name, found in answers.items():
-        more = [logs / "demonstrations"] * (name == "videos")  # they show the skill too
-        np.testing.assert_allclose(found, expected(trained, logs / name, *more), atol=1e-6)
+        source = logs / ("videos" if name == "shown" else name)
+        np.testing.assert_allclose(found, expected(trained, source), atol=1e-6)
     without = command(logs, run, "--base", patient, "--recipe", str(recipe), "--seed", "1")
     assert main(without) == 0
     said = capsys.readouterr().out
-    assert "going on with what it answered before" in said and "base_at_videos: done before" in said
+    assert "going on with what it answered before" in said and "base_at_shown: done before" in said
     assert "stage2: configuration, code or inputs have changed" in said
-    assert main([*without, "--logged", str(logs / "logged"), str(logs / "demonstrations")]) == USAGE_ERROR
+    more = write(tmp_path / "more", recorded(33))
+    assert main([*without, "--logged", str(logs / "logged"), str(more)]) == USAGE_ERROR
     assert "cannot be connected" in capsys.readouterr().err.replace("\n", " "), "there is more to ask, and nobody"
     assert np.array_equal(answers_in(run, "logged")["logged"], answers["logged"]), "nothing is lost"
     assert main(command(logs, tmp_path / "new", "--base", patient)) == USAGE_ERROR
@@ -137,6 +138,31 @@ class Prompted(Policy):
 
 def open_prompted(reference: str, embodiment: Embodiment) -> Policy:
     return Prompted()
+
+
+def test_a_base_of_which_nothing_would_be_left_is_opened_and_not_asked(
+    logs: Path, trained: Path, tmp_path: Path, port: int
+) -> None:
+    """The demonstrations use the gripper too, so what is learned says the whole action; a penalty would count from
+    what the base says."""
+    episodes = [recorded(index) for index in range(6)]
+    demonstrations = write(tmp_path / "demonstrations", *(gripping(episode) for episode in episodes))
+    given = command(logs, tmp_path / "run", "--demonstrations", str(demonstrations), "--base", address("gr00t", port))
+    assert main(given) == 0
+    assert {path.name for path in (tmp_path / "run").glob("base*")} == {"base"}
+    assert np.ptp(acted(f"run:{tmp_path / 'run'}")) > 0
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(RECIPE.replace("stage2: {", "stage2: {penalty: 0.01, "))
+    assert main([*given, "--recipe", str(recipe)]) == 0
+    assert len(list((tmp_path / "run").glob("base_at_*"))) == 3
+
+
+def gripping(episode: Episode) -> Episode:
+    """With a gripper that closes halfway."""
+    assert episode.actions is not None
+    actions = episode.actions.copy()
+    actions[:, -1] = np.where(np.arange(len(actions)) < len(actions) // 2, -1, 1)
+    return replace(episode, actions=actions)
 
 
 def test_another_mapping_is_another_base(
@@ -186,8 +212,8 @@ def test_a_strangers_server_is_known_by_what_its_address_calls_it(
         assert policy.metadata["images"] == {"agentview": [256, 256]}, "the simulator must render what the base knows"
         assert policy.act(seen(recorded(50)), "push right").timing["round_trip"] > 0
     assert read_base_address(run / "base" / "base.json").identity == "panda-finetune-3"
-    answers = answers_in(run, "logged", "videos", "demonstrations")
-    assert [len(chunks) for chunks in answers.values()] == [72, 72, 36]
+    answers = answers_in(run, "logged", "shown", "demonstrations")
+    assert [len(chunks) for chunks in answers.values()] == [72, 36, 36]
     np.testing.assert_allclose(answers["logged"], np.tile(known_chunk(0, 16)[:4], (72, 1, 1)), atol=1e-7)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +41,11 @@ class LoggedStages(Stages):
 
     def __init__(self, recipe: Recipe, cameras: Sequence[str]) -> None:
         self.recipe, self.embodiment, self.cameras = recipe, load_embodiment(recipe.embodiment), tuple(cameras)
+        self._sources: dict[str, list[str]] = {}
+
+    def find(self, stage: str, inputs: Inputs) -> None:
+        """Say where the episodes of a stage lie now; when they were noted they may have lain elsewhere."""
+        self._sources[stage] = sources_of(flat(inputs))
 
     def check(self, inputs: Inputs, listed: Path) -> None:
         """Find an episode that can be used for each option that names any input.
@@ -58,10 +62,11 @@ class LoggedStages(Stages):
             if paths and next(found, None) is None:
                 raise nothing_of(option, paths, left_out, listed)
 
-    def note(self, stage: Stage, inputs: Inputs) -> None:
-        """Seal what the inputs are called, which were checked; their contents are in the stage's configuration."""
-        sources, left_out = sources_of(flat(inputs)), list[str]()
-        stage.path(SOURCES).write_text(json.dumps(sources))
+    def note(self, stage: Stage) -> None:
+        """Seal how much of the inputs, which were checked, can be used, and where they lay; what they hold is in the
+        stage's configuration."""
+        sources, left_out = self._sources[stage.name], list[str]()
+        write_json(stage.path(SOURCES), sources)
         usable = (e for s in sources for e in usable_episodes(s, self.embodiment, self.cameras, left_out))
         table = self._table(self._as_learned(episode, True) for episode in usable)
         write_json(stage.path(LEFT_OUT), left_out)
@@ -85,28 +90,32 @@ class LoggedStages(Stages):
         stage: Stage,
         demonstrations: Stage,
         base: Stage,
-        videos: Stage,
         world_model: Stage,
         stage1: Stage,
         logged: Stage,
         *answers: Stage,
+        videos: Stage | None = None,
         states: Stage | None = None,
     ) -> None:
         """Stage 2 without a simulator: what would the base do at every chunk of logged episodes?
 
         Args:
             answers: of a base that is no file of ours: what it said at the chunks of other stages, see ``ask``.
+            videos: at whose frames it learns too.
             states: see ``stage2``.
         """
         trainer = self.trainer(demonstrations, base, world_model, stage1, states=states)
-        shown = self._told(videos, answers, with_actions=False)
+        shown = None if videos is None else self._told(videos, answers, with_actions=False)
         trainer.learn_beside(shown, self._told(demonstrations, answers))
         trainer.train_once(trainer.rolled_out(self._told(logged, answers, with_actions=False)), stage)
 
-    def learned_at(self, demonstrations: Stage, videos: Stage, logged: Stage) -> list[Stage]:
-        """The stages at whose chunks Stage 2 must know what the base would do."""
-        at_videos, at_demonstrations = self.recipe.stage2_on_videos != "none", self.recipe.stage2_on_demonstrations > 0
-        return [logged, *[videos] * at_videos, *[demonstrations] * at_demonstrations]
+    def asks_base_at(self, demonstrations: Stage, videos: Stage | None, logged: Stage) -> list[Stage]:
+        """The stages at whose chunks Stage 2 must know what the base would do: none where nothing of that is left."""
+        recipe = self.recipe
+        if recipe.residual.deaf and not recipe.stage2.penalty and self.moved(self.table([demonstrations])).all():
+            return []
+        at_videos = [] if videos is None or recipe.stage2_on_videos == "none" else [videos]
+        return [logged, *at_videos, *[demonstrations] * (recipe.stage2_on_demonstrations > 0)]
 
     def frozen(self, base: Stage) -> FrozenBase:
         elsewhere, config = base.path(BASE_ADDRESS), self.recipe.base
@@ -143,7 +152,7 @@ class LoggedStages(Stages):
         return chunk_table(episodes, self.embodiment, self.recipe.cameras, config.streams, config.image_size)
 
     def _episodes(self, stage: Stage) -> Iterator[Episode]:
-        for source in json.loads(stage.path(SOURCES).read_text()):
+        for source in self._sources[stage.name]:
             yield from usable_episodes(source, self.embodiment, self.cameras, [])
 
     def _as_learned(self, episode: Episode, with_actions: bool) -> Episode:
@@ -157,8 +166,8 @@ def asked_at(stage: Stage) -> str:
 
 
 def _as_it_answered(table: ChunkTable) -> torch.Tensor:
-    assert table.base is not None, "the base was not asked here"
-    return torch.from_numpy(table.base)
+    """What the base said; where it was not asked, nothing of that is left (see ``LoggedStages.asks_base_at``)."""
+    return torch.from_numpy(np.zeros_like(table.actions) if table.base is None else table.base)
 
 
 def flat(inputs: Inputs) -> tuple[Path, ...]:

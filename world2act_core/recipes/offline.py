@@ -85,9 +85,10 @@ class OfflineLearning(Learning):
     def _noted(self, name: str, inputs: Inputs) -> Stage:
         read = {"inputs_sha256": digest_of(flat(inputs)), "read": list(self.logged_work.cameras)}
         config = _kept({**scene(self.recipe), **read})
+        self.logged_work.find(name, inputs)
         if not self.run.is_sealed(name, config=config):  # a mistaken path must not clear what was learned from others
             self.logged_work.check(inputs, self.run.folder / LEFT_OUT)
-        return self.run.stage(name, lambda stage: self.logged_work.note(stage, inputs), config=config)
+        return self.run.stage(name, self.logged_work.note, config=config)
 
     @cached_property
     def demonstrations(self) -> Stage:
@@ -99,8 +100,18 @@ class OfflineLearning(Learning):
 
     @cached_property
     def videos(self) -> Stage:
-        """All that shows the skill being carried out."""
+        """All that shows the skill being carried out, which the world model learns from."""
         return self._noted("videos", {"--videos": self.logs.videos, "--demonstrations": self.logs.demonstrations})
+
+    @cached_property
+    def shown(self) -> Stage | None:
+        """What Stage 2 learns at from what it shows: no demonstrations, where these are asked for their true actions;
+        None where there is nothing else."""
+        if not self.recipe.stage2_on_demonstrations:
+            return self.videos
+        known = sources_of(self.logs.demonstrations)
+        others = [Path(source) for source in sources_of(self.logs.videos) if source not in known]
+        return self._noted("shown", {"--videos": others}) if others else None
 
     @cached_property
     def base(self) -> Stage:
@@ -118,10 +129,11 @@ class OfflineLearning(Learning):
     @cached_property
     def answers(self) -> list[Stage]:
         """What the base would do wherever Stage 2 needs to know, if it has to be asked for that."""
-        if not isinstance(self.given, AskedBase):
+        given = self.given
+        if not isinstance(given, AskedBase):
             return []
-        stages = self.logged_work.learned_at(self.demonstrations, self.videos, self.free_pairs)
-        return [self._answers_at(at, self.given) for at in stages]
+        stages = self.logged_work.asks_base_at(self.demonstrations, self.shown, self.free_pairs)
+        return [self._answers_at(at, given) for at in stages]
 
     def _answers_at(self, at: Stage, base: AskedBase) -> Stage:
         """Which policy answered by which mapping decides, not where it was; what was learned from it does not."""
@@ -133,14 +145,13 @@ class OfflineLearning(Learning):
 
     @cached_property
     def stage2(self) -> Stage:
-        read = [self.demonstrations, self.base, self.videos, self.world_model, self.stage1, self.free_pairs]
-        read += self.answers
-        told = self.told_by_states
+        read = [self.demonstrations, self.base, self.world_model, self.stage1, self.free_pairs, *self.answers]
+        shown, told = self.shown, self.told_by_states
         return self._stage(
             "stage2",
-            lambda stage: self.logged_work.stage2_of_logs(stage, *read, states=told),
+            lambda stage: self.logged_work.stage2_of_logs(stage, *read, videos=shown, states=told),
             config=stage_config(self.recipe, *OF_STAGE2),
-            inputs=[*read, *([told] if told else [])],
+            inputs=[*read, *filter(None, [shown, told])],
             code=STAGE2_OF_LOGS,
         )
 
@@ -156,10 +167,11 @@ def post_train(
     the demonstrations and the base alone where nothing of the base at work was logged yet.
 
     Raises:
-        World2ActError: nothing usable in the logs, unknown cameras, too few episodes in all or with actions, or another
-            base.
+        World2ActError: nothing usable in the logs, something in them that is named for two things, unknown cameras, too
+            few episodes in all or with actions, or another base.
     """
     robot = load_embodiment(recipe.embodiment)
+    _check_apart(logs)
     with contextlib.ExitStack() as opened, contextlib.ExitStack() as asked:
         base = None if logs.base is None else given_base.given_base(logs.base, robot, folder, announce)
         if isinstance(base, AskedBase):
@@ -171,7 +183,8 @@ def post_train(
         _check(learning)
         if not logs.logged:
             return {stage.name: stage for stage in (learning.demonstrations, learning.base)}
-        made = [learning.demonstrations, learning.free_pairs, learning.videos, learning.base]
+        made = [learning.demonstrations, learning.free_pairs, learning.videos, *filter(None, [learning.shown])]
+        made.append(learning.base)
         made += learning.answers
         asked.close()  # a base that lives here takes memory, and is not needed any more
         made += [learning.world_model, learning.stage1, *filter(None, [learning.told_by_states]), learning.stage2]
@@ -212,6 +225,18 @@ def _first_seen(logs: Logs, robot: Embodiment, folder: Path) -> tuple[str, ...]:
     raise nothing_of("--demonstrations", logs.demonstrations, left_out, folder / LEFT_OUT)
 
 
+def _check_apart(logs: Logs) -> None:
+    """An episode must not be learned from and measured on, nor be taken for what it is not."""
+    logged = set(sources_of(logs.logged))
+    for option, paths in (("--demonstrations", logs.demonstrations), ("--videos", logs.videos)):
+        for source in sources_of(paths):
+            if source in logged:
+                raise World2ActError(
+                    f"{source} is among {option} and among --logged: the base at work is neither a demonstration nor a "
+                    f"video of the skill; keep them in folders of their own and name each once"
+                )
+
+
 def _check(learning: OfflineLearning) -> None:
     demonstrations = learning.demonstrations.metrics["with_actions"]
     if not demonstrations:
@@ -220,6 +245,7 @@ def _check(learning: OfflineLearning) -> None:
             + _left_out([learning.demonstrations], "; ")
         )
     if not learning.logs.logged:
+        learning.logged_work.check({"--videos": learning.logs.videos}, learning.run.folder / LEFT_OUT)
         return
     logged = learning.free_pairs.metrics["with_actions"]
     if demonstrations + logged < LEAST_LABELLED:

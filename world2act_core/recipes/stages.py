@@ -225,8 +225,7 @@ class Stages:
         table = self.table([demonstrations])
         torch.manual_seed(self.recipe.seed)
         used = torch.from_numpy(self.used(table))
-        moved = moved_dimensions(used, self.recipe.unused, self.embodiment)
-        residual = Residual(self.recipe.residual, alignment, table.proprio.shape[1], moved, model.codec)
+        residual = Residual(self.recipe.residual, alignment, table.proprio.shape[1], self.moved(table), model.codec)
         by_states = states if self.recipe.stage2_on_videos == "states" else None
         told = load_state_dynamics(by_states.path(STATE_DYNAMICS)) if by_states else None
         trainer = Trainer(self.recipe, model, alignment, self.frozen(base), residual, used, told)
@@ -237,6 +236,10 @@ class Stages:
     def frozen(self, base: Stage) -> FrozenBase:
         """The base as Stage 2 goes by it."""
         return compact_base(base.path(POLICY), self.embodiment)
+
+    def moved(self, demonstrations: ChunkTable) -> torch.Tensor:
+        """``(A,)`` bool: the action dimensions in which the residual has a say."""
+        return moved_dimensions(torch.from_numpy(self.used(demonstrations)), self.recipe.unused, self.embodiment)
 
     def used(self, demonstrations: ChunkTable) -> Array:
         """``(A,)`` bool: whether the demonstrations use an action dimension enough for an adapter to read it.

@@ -109,9 +109,10 @@ class Trainer:
         self._shown: PostTrainingSet | None = None
         self._demonstrated: PostTrainingSet | None = None
 
-    def learn_beside(self, videos: ChunkTable, demonstrations: ChunkTable) -> None:
+    def learn_beside(self, videos: ChunkTable | None, demonstrations: ChunkTable) -> None:
         """Take what videos and demonstrations show to every set of rollouts, as far as the recipe wants it."""
-        self._shown, self._demonstrated = self._shown_by_videos(videos), self._of_demonstrations(demonstrations)
+        self._shown = None if videos is None else self._shown_by_videos(videos)
+        self._demonstrated = self._of_demonstrations(demonstrations)
 
     @torch.no_grad()
     def keep_apart_from(self, table: ChunkTable) -> None:

@@ -52,6 +52,11 @@ class ResidualConfig(EyesConfig):
                 "correction: added with hide_base: 1 would add to an action that it is never told: set hide_base: 0"
             )
 
+    @property
+    def deaf(self) -> bool:
+        """Whether f_theta says the whole action in the dimensions that it moves, and is not told the base's."""
+        return self.correction == "instead" and self.hide_base == 1.0 and not self.bound
+
 
 class Residual(nn.Module):
     """Base chunk, proprioception and images → a correction of the base chunk, made in the latent space (ours).
@@ -114,9 +119,7 @@ class Residual(nn.Module):
     @property
     def overrules(self) -> bool:
         """Whether nothing of the base's action is left in the final one, nor is it told: it need not be asked."""
-        config = self.config
-        silent = config.correction == "instead" and config.hide_base == 1.0 and not config.bound
-        return silent and bool(self.used.all())
+        return self.config.deaf and bool(self.used.all())
 
     def see(self, frames: torch.Tensor) -> torch.Tensor:
         """Tiled frames uint8 ``(B, S, V S, 3)`` → what the image token is made of; nothing here is trained."""
