@@ -198,7 +198,9 @@ def test_what_is_named_for_two_things_is_refused(
 ) -> None:
     """A demonstration among the logged episodes would be learned from and measured on."""
     for option in ("demonstrations", "videos"):
-        assert main(command(logs, tmp_path / "run", "--logged", str(logs / "logged"), str(logs / option))) == USAGE_ERROR
+        assert (
+            main(command(logs, tmp_path / "run", "--logged", str(logs / "logged"), str(logs / option))) == USAGE_ERROR
+        )
         assert f"{logs / option} is among --{option} and among --logged" in capsys.readouterr().err.replace("\n", " ")
     assert not (tmp_path / "run").exists()
 

@@ -206,6 +206,24 @@ def test_unreadable_gates_are_refused(run: Path, content: str, says: str) -> Non
         require_gate(run)
 
 
+@pytest.mark.parametrize(
+    ("asked", "outcomes", "says"),
+    [
+        ({"margin": 0.9}, ("11100", "10000"), "asked for too little, a margin of 90 points at alpha 0.05"),
+        ({"alpha": 0.49}, ("00", "11"), "asked for too little, a margin of 0 points at alpha 0.49"),
+    ],
+)
+def test_a_gate_that_asked_for_hardly_anything_lets_nobody_act(
+    run: Path, asked: dict[str, float], outcomes: tuple[str, str], says: str
+) -> None:
+    base, post = outcomes
+    gate = a_gate(run, base=base, post=post, **asked)
+    assert gate.passed
+    write_gate(run, gate)
+    with pytest.raises(RunError, match=says):
+        require_gate(run)
+
+
 def test_the_whole_table(run: Path) -> None:
     assert gate_table(a_gate(run, base="00100000", post="11111101")).splitlines() == [
         "libero_goal/8: 8 of at most 60 fresh starts, held out from training",

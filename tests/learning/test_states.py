@@ -61,6 +61,7 @@ def test_how_well_it_reads_is_a_share_of_what_was_done(model):
     held_out = held_out.select(np.flatnonzero(held_out.episode >= 24))
     assert 0.9 < state_r2(model, held_out) < 1
     assert state_r2(model, replace(held_out, actions=-held_out.actions)) < 0
+    assert state_r2(model, held_out.select(np.flatnonzero(held_out.step == 0))) is None, "nothing follows these"
 
 
 def test_no_action_of_the_videos_and_no_picture_is_read(model):

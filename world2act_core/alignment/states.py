@@ -116,9 +116,12 @@ def train_state_dynamics(
 
 
 @torch.no_grad()
-def state_r2(model: StateDynamics, table: ChunkTable) -> float:
-    """Share of the variance of a labelled table's actions that the change of state explains, over all dimensions."""
+def state_r2(model: StateDynamics, table: ChunkTable) -> float | None:
+    """Share of the variance of a labelled table's actions that the change of state explains, over all dimensions; None
+    where no episode is two chunks long."""
     rows, states = followed(table), torch.from_numpy(table.proprio)
+    if not len(rows):
+        return None
     done = displaced(table, Displacement(model.shape.units)).actions[rows]
     off = np.square(model(states[rows], states[rows + 1]).numpy() - done).mean()
     return float(1 - off / max(done.var((0, 1)).mean(), 1e-12))

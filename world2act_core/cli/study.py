@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="with --report-only: read this other plan's records too, and compare over both what both "
                              "plans compare; may be given several times")  # fmt: skip
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--processes", type=int, default=1, metavar="N", help="cells at a time (default 1)")
+    where.add_argument("--processes", type=int, metavar="N", help="cells at a time (default 1)")
     where.add_argument("--ray", default="", metavar="ADDRESS", help="spread the cells over a Ray cluster: auto, "
                        "local, ray://HOST:PORT; needs the extra `study`")  # fmt: skip
     instead = parser.add_mutually_exclusive_group()
@@ -48,6 +48,11 @@ def run(args: argparse.Namespace) -> int:
 
     if args.together and not args.report_only:
         raise World2ActError("--together reads what is there: give --report-only too")
+    if args.report_only or args.collect is not None:
+        for option in ("only", "methods", "processes", "ray"):
+            if getattr(args, option):
+                way = "--report-only" if args.report_only else "--collect"
+                raise World2ActError(f"--{option} is about what is run, and {way} runs nothing: leave it out")
     if args.together:
         together.report_together([(args.plan, args.out), *args.together])
     elif args.collect is not None:
@@ -55,5 +60,6 @@ def run(args: argparse.Namespace) -> int:
     elif args.report_only:
         study.write_reports(args.plan, args.out)
     else:
-        study.run_study(args.plan, args.out, only=args.only, names=args.methods, processes=args.processes, ray=args.ray)
+        processes = 1 if args.processes is None else args.processes
+        study.run_study(args.plan, args.out, only=args.only, names=args.methods, processes=processes, ray=args.ray)
     return 0

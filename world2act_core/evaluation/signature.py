@@ -25,6 +25,10 @@ GATE = "gate.json"
 SCHEMA = "world2act.gate/1"
 KEY_VARIABLE = "WORLD2ACT_GATE_KEY"
 
+MOST_MARGIN, MOST_ALPHA = 0.10, 0.05
+"""What may be lost, and the chance of a wrong pass, for a policy that is to act: who asks for less than that has shown
+nothing (our choice; 0.10 is 10 points of success rate)."""
+
 
 def write_gate(run_folder: Path, gate: Gate) -> str:
     """Write and sign ``gate.json``, whole or not at all; returns how it is signed, in words."""
@@ -90,6 +94,11 @@ def require_gate(
     gate, again = read_gate(run_folder), f"run 'world2act gate {run_folder}' again"
     if not gate.passed:
         raise RunError(f"the gate of {run_folder} was not passed, so its policy must not act: {gate_in_words(gate)}")
+    if gate.margin > MOST_MARGIN or gate.alpha > MOST_ALPHA:
+        raise RunError(
+            f"the gate of {run_folder} asked for too little, a margin of {100 * gate.margin:g} points at alpha "
+            f"{gate.alpha:g}: for a policy to act it must be at most {100 * MOST_MARGIN:g} at {MOST_ALPHA:g}: {again}"
+        )
     if not any(gate.used_starts.values()):
         raise RunError(
             f"the gate of {run_folder} knew of no start that its policy was trained on, so none of its own was "

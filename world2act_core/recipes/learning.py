@@ -11,7 +11,7 @@ from world2act_core.alignment import adapters, calibrate, losses, motion, sampli
 from world2act_core.alignment import states as state_dynamics
 from world2act_core.alignment import train as alignment_train
 from world2act_core.embodiment import displacement
-from world2act_core.episodes import chunks
+from world2act_core.episodes import chunks, reader, sources, synchronise
 from world2act_core.networks import blocks, codec, eyes
 from world2act_core.policies import compact as compact_policy
 from world2act_core.policies import seen
@@ -36,13 +36,14 @@ _EYES: list[ModuleType] = [blocks, codec, eyes]
 _BASE: list[ModuleType] = [stages, compact_policy, seen, *_EYES, chunks, training]
 _WORLD_MODEL: list[ModuleType] = [stages, compact_world_model, codec, chunks, training]
 _ALIGNMENT: list[ModuleType] = [adapters, displacement, motion, losses, sampling, alignment_train, calibrate]
-_STAGE1: list[ModuleType] = [stages, *_ALIGNMENT, chunk_latents, chunks, training]
+_STAGE1: list[ModuleType] = [stages, *_ALIGNMENT, blocks, chunk_latents, chunks, training]
 _RESIDUAL_POLICY: list[ModuleType] = [displacement, residual_card, residual_files, residual_policy]
 _RESIDUAL: list[ModuleType] = [*_EYES, residual_network, residual_train, *_RESIDUAL_POLICY, losses, training]
-_STATES: list[ModuleType] = [stages, state_dynamics, displacement, chunks, training]
+_STATES: list[ModuleType] = [stages, state_dynamics, blocks, displacement, chunks, training]
 STAGE2_OF_LOGS: list[ModuleType] = [stages, trainer, chunk_latents, matching, state_dynamics, *_RESIDUAL]
+READING: list[ModuleType] = [sources, reader, synchronise, chunks]  # of logs: what can be used of them
 _STAGE2: list[ModuleType] = [*STAGE2_OF_LOGS, *SIMULATION]
-remember_sources(*_BASE, *_WORLD_MODEL, *_STAGE1, *_STAGE2)
+remember_sources(*_BASE, *_WORLD_MODEL, *_STAGE1, *_STAGE2, *READING)
 
 OF_STAGE2 = ("stage2", "stage2_on_videos", "stage2_on_demonstrations", "imagination", "residual", "clips",
              "used_spread", "unused")  # fmt: skip

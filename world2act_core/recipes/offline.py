@@ -19,7 +19,7 @@ from world2act_core.errors import World2ActError
 from world2act_core.policies.compact import open_compact_policy
 from world2act_core.recipes import given_base
 from world2act_core.recipes.given_base import AskedBase
-from world2act_core.recipes.learning import OF_STAGE2, STAGE2_OF_LOGS, Learning
+from world2act_core.recipes.learning import OF_STAGE2, READING, STAGE2_OF_LOGS, Learning
 from world2act_core.recipes.logged_stages import (
     LEFT_OUT,
     Inputs,
@@ -84,11 +84,11 @@ class OfflineLearning(Learning):
 
     def _noted(self, name: str, inputs: Inputs) -> Stage:
         read = {"inputs_sha256": digest_of(flat(inputs)), "read": list(self.logged_work.cameras)}
-        config = _kept({**scene(self.recipe), **read})
+        how: dict[str, Any] = {"config": _kept({**scene(self.recipe), **read}), "code": READING}
         self.logged_work.find(name, inputs)
-        if not self.run.is_sealed(name, config=config):  # a mistaken path must not clear what was learned from others
+        if not self.run.is_sealed(name, **how):  # a mistaken path must not clear what was learned from others
             self.logged_work.check(inputs, self.run.folder / LEFT_OUT)
-        return self.run.stage(name, self.logged_work.note, config=config)
+        return self.run.stage(name, self.logged_work.note, **how)
 
     @cached_property
     def demonstrations(self) -> Stage:
@@ -282,6 +282,10 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
+def _little(r2: float) -> str:
+    return "; that is little, so Stage 2 had little to learn from: log more, or move more" * (r2 < READS_LITTLE)
+
+
 def summary(stages: dict[str, Stage], folder: Path) -> str:
     """What was learned from what, and what to do with it."""
     lost = _left_out([stages[name] for name in ("demonstrations", "logged", "videos") if name in stages])
@@ -296,11 +300,11 @@ def summary(stages: dict[str, Stage], folder: Path) -> str:
         f"{stages[name].metrics['episodes']} {said}"
         for name, said in (("demonstrations", "demonstrations"), ("logged", "logged episodes"), ("videos", "videos"))
     )
-    read = f"actions read from held-out video: R² {one['r2']:.2f}, retrieval {one['retrieval']:.2f}"
-    if one["r2"] < READS_LITTLE:
-        read += "; that is little, so Stage 2 had little to learn from: log more, or move more"
+    read = f"actions read from held-out video: R² {one['r2']:.2f}, retrieval {one['retrieval']:.2f}{_little(one['r2'])}"
     if "states" in stages:
-        read += f"\nactions read from how the robot's state changed: R² {stages['states'].metrics['r2']:.2f}"
+        r2 = stages["states"].metrics.get("r2")
+        told = "not measured, no held-out episode is two chunks long" if r2 is None else f"R² {r2:.2f}" + _little(r2)
+        read += f"\nactions read from how the robot's state changed: {told}"
     return (
         f"{counts}{lost}\n{read}\n"
         f"residual: {two['chunks']} chunks, cosine {two['cosine']:.2f} (no measure of success: try it)\n"

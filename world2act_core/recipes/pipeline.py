@@ -51,8 +51,9 @@ def run_pipeline(folder: Path, recipe: Recipe, announce: Callable[[str], None] =
 
 def _learn_and_evaluate(run: Run, recipe: Recipe, pool: WorkerPool) -> Stage:
     learning = Learning(Stages(recipe, pool), run.stage)
-    learned = [
+    stages = [
         learning.demonstrations,
+        learning.pretraining,  # the demonstrations, where the base has seen no more
         learning.videos,
         learning.base,
         learning.free_pairs,
@@ -61,6 +62,7 @@ def _learn_and_evaluate(run: Run, recipe: Recipe, pool: WorkerPool) -> Stage:
         *filter(None, [learning.told_by_states]),
         learning.stage2,
     ]
+    learned = list({stage.name: stage for stage in stages}.values())
     instruction = reporting.instruction(learning.demonstrations, recipe)
     embodiment = learning.work.embodiment
     return run.stage(

@@ -16,7 +16,7 @@ from world2act_core.policies.compact import CompactConfig
 from world2act_core.recipes.overrides import override, read_yaml
 from world2act_core.residual.network import ResidualConfig
 from world2act_core.residual.train import Stage2Config
-from world2act_core.simulators.starts import Start, jittered_starts
+from world2act_core.simulators.starts import OFFICIAL_STATES, Start, jittered_starts
 from world2act_core.world_model.compact import CompactWorldModelConfig
 from world2act_core.world_model.matching import ImaginationConfig
 
@@ -32,6 +32,31 @@ class Split:
     last: int
     count: int
     seed: int
+
+    def check(self, name: str) -> None:
+        """
+        Raises:
+            World2ActError: there is no start in it, or one that LIBERO does not have.
+        """
+        if not 0 <= self.first <= self.last or self.count < 1:
+            raise World2ActError(f"{name} holds no start: it needs 0 <= first <= last and count >= 1")
+        if self.last >= OFFICIAL_STATES:
+            raise World2ActError(f"{name} goes to state {self.last}: LIBERO's last is {OFFICIAL_STATES - 1}")
+        if self.seed < 0:
+            raise World2ActError(f"{name}: seed = {self.seed} must be 0 or more")
+
+    def check_tried_once(self, name: str, jitter_cm: float) -> None:
+        """Without a displacement an official state is one start, and what is tried there twice says nothing new.
+
+        Raises:
+            World2ActError: a start would be tried twice.
+        """
+        states = self.last - self.first + 1
+        if not jitter_cm and self.count > states:
+            raise World2ActError(
+                f"{name}: with jitter_cm = 0 its {states} official states are all the starts there are, so count = "
+                f"{self.count} would try some again: make it at most {states}, or displace them"
+            )
 
     def shares_a_state_with(self, other: Split) -> bool:
         return max(self.first, other.first) <= min(self.last, other.last)
@@ -117,6 +142,10 @@ class Recipe:
         """Refuse what would only fail, or be wrong, after minutes of work."""
         if self.base.cameras not in (CompactConfig().cameras, self.cameras):
             raise World2ActError(f"base.cameras {list(self.base.cameras)} is decided by cameras: leave it out")
+        usual = CompactWorldModelConfig()
+        for name, by in (("views", "cameras"), ("image_size", "base.image_size")):
+            if getattr(self.world_model, name) != getattr(usual, name):
+                raise World2ActError(f"world_model.{name} is decided by {by}: leave it out")
         if self.stage2_on_videos not in ON_VIDEOS:
             raise World2ActError(
                 f"stage2_on_videos is {self.stage2_on_videos!r}, expected one of {', '.join(ON_VIDEOS)}"
@@ -132,6 +161,7 @@ class Recipe:
         for name in ("base", "cloning"):
             object.__setattr__(self, name, replace(getattr(self, name), cameras=self.cameras))
         for name, split in self.learned_from.items():
+            split.check(name)
             if split.shares_a_state_with(self.evaluation):
                 raise World2ActError(f"{name} and evaluation share official states: change their first and last")
         for name, count, least in (
@@ -140,11 +170,14 @@ class Recipe:
         ):
             if count < least:
                 raise World2ActError(f"{name} = {count} leaves nothing to measure on: make it at least {least}")
+        self.evaluation.check("evaluation")
         self._check_counts()
 
     def _check_counts(self) -> None:
         if self.seed < 0:
             raise World2ActError(f"seed = {self.seed}, expected 0 or more")
+        if self.jitter_cm < 0:
+            raise World2ActError(f"jitter_cm = {self.jitter_cm:g}, expected 0 or more, half a displacement's width")
         for name, count in (
             ("workers", self.workers),
             ("torch_threads", self.torch_threads),
@@ -240,4 +273,6 @@ def read_recipe(path: Path | None) -> Recipe:
     Raises:
         World2ActError: no such file, or it names something that a recipe does not have.
     """
-    return Recipe() if path is None else override(Recipe(), read_yaml(path, "recipe"), path.name)
+    recipe = Recipe() if path is None else override(Recipe(), read_yaml(path, "recipe"), path.name)
+    recipe.evaluation.check_tried_once("evaluation", recipe.jitter_cm)
+    return recipe

@@ -45,6 +45,10 @@ class ImaginationConfig:
         for name, known in (("start", STARTS), ("match", MATCHES)):
             if (value := getattr(self, name)) not in known:
                 raise World2ActError(f"imagination.{name} is {value!r}, expected one of {', '.join(known)}")
+        if self.match == "progress" and self.start == "chunk":
+            raise World2ActError(
+                "imagination.match: progress has nothing to match where start is chunk: set start to skill or episode"
+            )
         if self.leap < 1:
             raise World2ActError(f"imagination.leap is {self.leap}, expected at least 1")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from world2act_core.cli import USAGE_ERROR, main
 from world2act_core.errors import World2ActError
 from world2act_core.recipes.study.methods import METHODS
 from world2act_core.recipes.study.plan import Cell, StudyPlan, is_committed, read_plan
@@ -110,6 +111,7 @@ def test_without_comparisons_there_are_none(tmp_path):
         ("tasks: [libero_goal/8, libero_goal/08]", "names a task twice"),
         ("name: a\nname: b", "is not YAML: key 'name' twice"),
         ("seeds: [-1]", r"seeds = \[-1\] must be 0 or more"),
+        ("held_out: {jitter_cm: 0, first: 40, last: 49, count: 11}", "with jitter_cm = 0 its 10 official states"),
         ("held_out: {last: 90}", "held_out goes to state 90: LIBERO's last is 49"),
         ("held_out: {seed: -5}", "held_out: seed = -5 must be 0 or more"),
         ("shifted: {jitter_cm: -6}", "a jitter_cm is below 0"),
@@ -158,3 +160,11 @@ def test_a_plan_is_committed_only_as_git_holds_it(tmp_path):
     assert is_committed(plan)
     plan.write_text("name: b\n")
     assert not is_committed(plan), "changed since"
+
+
+@pytest.mark.parametrize("way", [["--report-only"], ["--collect", "kept"]])
+@pytest.mark.parametrize("option", [["--methods", "base"], ["--only", "libero_goal/8/0"], ["--processes", "2"]])
+def test_options_of_a_run_mean_nothing_where_nothing_is_run(way, option, capsys):
+    assert main(["study", "plan.yaml", *way, *option]) == USAGE_ERROR
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert f"{option[0]} is about what is run, and {way[0]} runs nothing: leave it out" in said

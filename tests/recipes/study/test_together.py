@@ -74,6 +74,12 @@ def test_what_is_not_one_experiment_is_refused(changed, message):
         compared_together(studies(first, replace(other, **changed)))
 
 
+def test_no_plan_is_counted_twice_wherever_it_is_named():
+    first, other = two_plans()
+    with pytest.raises(World2ActError, match="share training seeds"):
+        compared_together(studies(first, other, other))
+
+
 def test_plans_that_compare_nothing_alike_are_refused():
     first, other = two_plans(replace(GAIN, alpha=0.01))
     with pytest.raises(World2ActError, match="have no comparison in common"):

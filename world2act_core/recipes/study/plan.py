@@ -16,7 +16,7 @@ from world2act_core.errors import World2ActError
 from world2act_core.recipes.overrides import as_json, override, read_yaml
 from world2act_core.recipes.settings import Recipe, Split
 from world2act_core.simulators.demonstrators.library import DEMONSTRATORS
-from world2act_core.simulators.starts import OFFICIAL_STATES, Start, jittered_starts
+from world2act_core.simulators.starts import Start, jittered_starts
 
 SUPERIOR, NOT_WORSE = "superior", "not worse"
 HELD_OUT, SHIFTED = "held_out", "shifted"
@@ -229,17 +229,13 @@ def _check_level(alpha: float, where: str) -> None:
 
 def _check_splits(plan: StudyPlan, where: str) -> None:
     splits: dict[str, Split] = {**plan.recipe.learned_from, HELD_OUT: plan.held_out, SHIFTED: plan.shifted}
-    for name, split in splits.items():
-        if not 0 <= split.first <= split.last or split.count < 1:
-            raise World2ActError(f"{where}: {name} holds no start: it needs 0 <= first <= last and count >= 1")
-        if split.last >= OFFICIAL_STATES:
-            raise World2ActError(f"{where}: {name} goes to state {split.last}: LIBERO's last is {OFFICIAL_STATES - 1}")
-        if split.seed < 0:
-            raise World2ActError(f"{where}: {name}: seed = {split.seed} must be 0 or more")
+    for name, starts in ((HELD_OUT, plan.held_out), (SHIFTED, plan.shifted)):
+        starts.check(f"{where}: {name}")
+        starts.check_tried_once(f"{where}: {name}", starts.jitter_cm)
     for (one, first), (two, second) in combinations(splits.items(), 2):
         if first.shares_a_state_with(second) and (one, two) not in _MAY_SHARE:
             raise World2ActError(f"{where}: {one} and {two} share official states: change their first and last")
-    if min(plan.held_out.jitter_cm, plan.shifted.jitter_cm, plan.recipe.jitter_cm) < 0:
+    if min(plan.held_out.jitter_cm, plan.shifted.jitter_cm) < 0:
         raise World2ActError(f"{where}: a jitter_cm is below 0: it is the half-width of a displacement")
     if plan.held_out.jitter_cm == plan.shifted.jitter_cm:
         raise World2ActError(f"{where}: shifted displaces as far as held_out: give it another jitter_cm")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 from world2act_core.errors import World2ActError
@@ -47,8 +48,8 @@ def compared_together(studies: Sequence[Study]) -> list[tuple[Comparison, Compar
         World2ActError: tasks, recipe or steps differ, training seeds or starts repeat, or no comparison is common.
     """
     plans = [study.plan for study in studies]
-    for other in plans[1:]:
-        _check_one_experiment(plans[0], other)
+    for one, other in combinations(plans, 2):
+        _check_one_experiment(one, other)
     common = [
         planned
         for planned in plans[0].analysis.comparisons
