@@ -147,7 +147,7 @@ def test_a_trainer_asks_for_displacements_of_all_that_it_learns_from(table, mode
 
 
 def test_where_states_were_logged_a_trainer_asks_for_what_they_tell(table, model, alignment, tmp_path):
-    """As displacements too; behind an episode's last chunk no state is known, so there for what the video shows."""
+    """As displacements too."""
     base, used = frozen_compact(a_base(STREAMS), ""), torch.tensor([True, True] + [False] * 5)
     config = StateDynamicsConfig(steps=600, batch=64, width=32)
     states, _ = train_state_dynamics(table, config, 0, tmp_path / "states.pt", displacement=Displacement(UNITS))
@@ -159,9 +159,7 @@ def test_where_states_were_logged_a_trainer_asks_for_what_they_tell(table, model
     data = trainer.rolled_out(table.select(np.arange(2)))
     assert data.wanted is not None and not data.wanted[..., 2:].any() and shown.standing is not None
     wanted, done = data.wanted[2:].numpy(), displaced(shown, Displacement(UNITS)).actions
-    assert np.abs(wanted[:-1] - done[:-1])[..., :2].mean() < 0.1 * np.abs(done)[..., :2].mean()
-    read = alignment.decoder(data.target[-1])
-    assert torch.allclose(data.wanted[-1, :, :2], read[:, :2], atol=1e-4)
+    assert np.abs(wanted - done)[..., :2].mean() < 0.1 * np.abs(done)[..., :2].mean()
 
 
 def test_a_joint_is_used_if_it_goes_anywhere_however_slowly():

@@ -33,10 +33,9 @@ def pseudo_labelled(
 
 
 def state_labelled(table: ChunkTable, model: StateDynamics, embodiment: Embodiment, used: Array) -> ChunkTable:
-    """The chunks of action-free episodes that others follow, with the actions that the change of state tells; what the
-    demonstrations hardly use is set to nothing, as above. Of arms whose actions are displacements already."""
-    rows, read = read_states(model, table, embodiment)
-    return replace(table.select(rows), actions=read * used, labelled=np.ones(len(rows), bool))
+    """The chunks of action-free episodes with the actions that the course of the state tells; what the demonstrations
+    hardly use is set to nothing, as above. Of arms whose actions are displacements already."""
+    return replace(table, actions=read_states(model, table, embodiment) * used, labelled=np.ones(len(table), bool))
 
 
 def successful(table: ChunkTable, success: Array) -> ChunkTable:

@@ -141,4 +141,5 @@ def dreamed(
         prompts=tuple(table.prompts[row] for row in first for _ in range(chunks)),
         base=None,
         standing=None,
+        states=None,
     )

@@ -48,6 +48,8 @@ class ChunkTable:
             none was asked.
         standing: ``(N, A)`` float32, where the arm stood at the chunk's first step (``embodiment.displacement``); None
             where actions are displacements.
+        states: ``(N, 2 M + 1, P)`` float32, proprioception from the chunk's first step to the end of the next chunk,
+            the episode's last state repeated behind it; None where it is not known.
     """
 
     frames: Array
@@ -65,6 +67,7 @@ class ChunkTable:
     start_ids: tuple[str, ...]
     base: Array | None = None
     standing: Array | None = None
+    states: Array | None = None
 
     def __len__(self) -> int:
         return len(self.before)
@@ -116,7 +119,7 @@ def _together(parts: Sequence[Array | None]) -> Array | None:
 
 _COLUMNS = ("proprio", "actions", "labelled", "step", "clock", "episode")
 _ARRAYS = ("frames", "before", "after", "previous", *_COLUMNS)
-_IF_KNOWN = ("base", "standing")
+_IF_KNOWN = ("base", "standing", "states")
 
 
 def chunk_table(
@@ -134,7 +137,7 @@ def chunk_table(
     """
     m, a = embodiment.chunk_length, embodiment.action.size
     places = bool(placed_dimensions(embodiment))
-    rows: dict[str, list[Array]] = {name: [] for name in (*_ARRAYS, *["standing"] * places)}
+    rows: dict[str, list[Array]] = {name: [] for name in (*_ARRAYS, "states", *["standing"] * places)}
     prompts: list[str] = []
     episode_ids: list[str] = []
     start_ids: list[str] = []
@@ -150,12 +153,14 @@ def chunk_table(
         previous = np.asarray([row_of_step.get(int(step) - m, row_of_step[int(step)]) for step in starts], np.int64)
         known = episode.actions
         actions = np.zeros((len(starts), m, a)) if known is None else np.stack([known[t : t + m] for t in starts])
-        proprio = as_vector(embodiment, dict(episode.state), tuple(streams))[starts]
+        states = as_vector(embodiment, dict(episode.state), tuple(streams))
+        onwards = np.minimum(starts[:, None] + np.arange(2 * m + 1), len(states) - 1)
         rows["frames"].append(tiled_frames(episode, cameras, size))
         rows["before"].append(before + offset)
         rows["after"].append(after + offset)
         rows["previous"].append(previous + offset)
-        rows["proprio"].append(proprio)
+        rows["proprio"].append(states[starts])
+        rows["states"].append(states[onwards])
         if places:
             rows["standing"].append(standing(embodiment, episode.state)[starts])
         rows["actions"].append(actions.astype(np.float32))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -11,7 +12,7 @@ from world2act_core.alignment import adapters, calibrate, losses, motion, sampli
 from world2act_core.alignment import states as state_dynamics
 from world2act_core.alignment import train as alignment_train
 from world2act_core.embodiment import displacement
-from world2act_core.episodes import chunks, reader, sources, synchronise
+from world2act_core.episodes import chunks, reader, sources
 from world2act_core.networks import blocks, codec, eyes
 from world2act_core.policies import compact as compact_policy
 from world2act_core.policies import seen
@@ -41,7 +42,8 @@ _RESIDUAL_POLICY: list[ModuleType] = [displacement, residual_card, residual_file
 _RESIDUAL: list[ModuleType] = [*_EYES, residual_network, residual_train, *_RESIDUAL_POLICY, losses, training]
 _STATES: list[ModuleType] = [stages, state_dynamics, blocks, displacement, chunks, training]
 STAGE2_OF_LOGS: list[ModuleType] = [stages, trainer, chunk_latents, matching, state_dynamics, *_RESIDUAL]
-READING: list[ModuleType] = [sources, reader, synchronise, chunks]  # of logs: what can be used of them
+_SYNCHRONISE = import_module("world2act_core.episodes.synchronise")  # its package calls its function the same
+READING: list[ModuleType] = [sources, reader, _SYNCHRONISE, chunks]  # of logs: what can be used of them
 _STAGE2: list[ModuleType] = [*STAGE2_OF_LOGS, *SIMULATION]
 remember_sources(*_BASE, *_WORLD_MODEL, *_STAGE1, *_STAGE2, *READING)
 

@@ -302,9 +302,8 @@ def summary(stages: dict[str, Stage], folder: Path) -> str:
     )
     read = f"actions read from held-out video: R² {one['r2']:.2f}, retrieval {one['retrieval']:.2f}{_little(one['r2'])}"
     if "states" in stages:
-        r2 = stages["states"].metrics.get("r2")
-        told = "not measured, no held-out episode is two chunks long" if r2 is None else f"R² {r2:.2f}" + _little(r2)
-        read += f"\nactions read from how the robot's state changed: {told}"
+        r2 = stages["states"].metrics["r2"]
+        read += f"\nactions read from how the robot's state changed: R² {r2:.2f}{_little(r2)}"
     return (
         f"{counts}{lost}\n{read}\n"
         f"residual: {two['chunks']} chunks, cosine {two['cosine']:.2f} (no measure of success: try it)\n"

@@ -160,8 +160,7 @@ class Stages:
             weight=weight,
         )
         save_state_dynamics(stage.path(STATE_DYNAMICS), model)
-        r2 = state_r2(model, held_out)
-        finish(stage, history, {"chunks": len(train), **({} if r2 is None else {"r2": r2})})
+        finish(stage, history, {"chunks": len(train), "r2": state_r2(model, held_out)})
 
     def stage2(
         self,

@@ -146,14 +146,10 @@ class Trainer:
         return self._as_told(shown, table, self.states)
 
     def _as_told(self, shown: PostTrainingSet, table: ChunkTable, states: StateDynamics) -> PostTrainingSet:
-        """What is asked for is what the change of state tells; behind the last chunk of an episode no state is known,
-        so there it is what the video shows."""
-        rows, actions = read_states(states, table, self.base.embodiment)
-        stood = None if table.standing is None else table.standing[rows]
-        assert shown.wanted is not None
-        wanted = shown.wanted.clone()
-        wanted[rows] = torch.from_numpy(self.alignment.displacement.of(actions, stood)) * self.used
-        return replace(shown, wanted=wanted)
+        """What is asked for is what the course of the state tells."""
+        actions = read_states(states, table, self.base.embodiment)
+        told = self.alignment.displacement.of(actions, table.standing)
+        return replace(shown, wanted=torch.from_numpy(told) * self.used)
 
     def _of_demonstrations(self, table: ChunkTable) -> PostTrainingSet | None:
         """Their actions are known, so what is asked for is not read from latents."""
