@@ -103,7 +103,7 @@ def test_a_run_made_from_logs_names_no_task_and_has_no_gate(
     trained: Path, logs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifests = {path.parent.name: json.loads(path.read_text()) for path in trained.glob("*/manifest.json")}
-    assert len(manifests) == 8
+    assert len(manifests) == 9
     for name, manifest in manifests.items():
         assert not {"suite", "task", "jitter_cm"} & set(manifest["config"]), name
     assert manifests["logged"]["starts"] == [recorded(index).start_id for index in range(20, 32)]
@@ -128,19 +128,20 @@ def test_a_recipe_can_have_it_learn_at_the_frames_of_videos_and_demonstrations_t
     assert metrics["stage2"]["chunks"] == (72 + 24) + 36 + 36
 
 
-def test_a_recipe_can_have_it_go_by_the_logged_states_at_the_frames_of_videos(
+def test_it_goes_by_the_logged_states_at_the_frames_of_videos_unless_a_recipe_wants_what_they_show(
     trained: Path, logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
     shutil.copytree(trained, run)
-    recipe.write_text(RECIPE + "stage2_on_videos: states\n")
-    assert main([*command(logs, run), "--recipe", str(recipe)]) == 0
     made = {name: json.loads((run / name / "manifest.json").read_text()) for name in ("states", "stage2")}
     assert made["stage2"]["inputs"]["states"] and set(made["states"]["inputs"]) == {"demonstrations", "logged"}
     assert made["states"]["metrics"]["r2"] > 0.8, "where the hand has gone tells how it was pushed"
+    assert main(command(logs, run)) == 0
     said = f"read from how the robot's state changed: R² {made['states']['metrics']['r2']:.2f}"
     assert said in capsys.readouterr().out
-    assert "states" not in json.loads((trained / "stage2" / "manifest.json").read_text())["inputs"]
+    recipe.write_text(RECIPE + "stage2_on_videos: real\n")
+    assert main([*command(logs, run), "--recipe", str(recipe)]) == 0
+    assert "states" not in json.loads((run / "stage2" / "manifest.json").read_text())["inputs"]
     assert (run / "stage2" / "residual.pt").read_bytes() != (trained / "stage2" / "residual.pt").read_bytes()
     assert (run / "stage1" / "alignment.pt").read_bytes() == (trained / "stage1" / "alignment.pt").read_bytes()
 
@@ -258,7 +259,7 @@ def test_a_mistaken_path_clears_nothing_that_was_learned(
     assert main(command(logs, run, "--logged", str(tmp_path / "short"))) == USAGE_ERROR
     assert "no episode of --logged can be used" in capsys.readouterr().err.replace("\n", " ")
     assert main(command(logs, run)) == 0
-    assert capsys.readouterr().out.count("done before") == 8
+    assert capsys.readouterr().out.count("done before") == 9
     assert not (run / "left_out.json").exists(), "it is of the command that was refused"
 
 

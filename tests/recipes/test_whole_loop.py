@@ -17,7 +17,7 @@ import pytest
 from world2act_core.runs.stage import read_stage
 
 ROOT = Path(__file__).resolve().parents[2]
-LEARNING = ("demonstrations", "videos", "base", "free_pairs", "world_model", "stage1", "stage2")
+LEARNING = ("demonstrations", "videos", "base", "free_pairs", "world_model", "stage1", "states", "stage2")
 STAGES = (*LEARNING, "evaluation", "deployment")
 LIMIT_S = 600
 

@@ -104,8 +104,9 @@ class Recipe:
     used_spread: float = 0.15  # action dimensions that spread less in the demonstrations are not used, see ``unused``
     unused: str = "still"  # what an unused action dimension does: the "base"'s, or 0, as cloning has it (ours)
     # Ours: Stage 2 also learns at the frames of the videos, from what is "imagined" there, from what "real"ly followed
-    # or, where the robot's "states" were logged, from how these changed; the paper's does not ("none").
-    stage2_on_videos: str = "real"
+    # or, where the robot's "states" were logged, as with videos of the same robot, from their course; the paper's does
+    # not ("none").
+    stage2_on_videos: str = "states"
     # Ours: share of what Stage 2 draws that are frames of the demonstrations, whose true actions are asked for.
     # With it the residual did as well as cloning on the same labels, which had them too (trials, seventh round).
     stage2_on_demonstrations: float = 0.3
