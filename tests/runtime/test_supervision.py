@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from world2act_core.runtime.supervision import (
     ACTIVE,
     ERROR,
@@ -113,6 +115,29 @@ def test_a_node_that_cannot_be_configured_takes_the_rest_down_with_its_reason() 
     assert downs == [name for name in ("command", "arm") for _ in range(downs.count(name))], "not in reverse order"
     graph.refuses.clear()
     graph.up()  # the reason is gone: it can be tried again
+
+
+@pytest.mark.parametrize("told_by", ["its answer", "its state"])
+def test_what_is_being_activated_when_all_are_taken_down_is_not_asked_for_what_it_cannot_do(told_by: str) -> None:
+    """It was asked to be cleaned up, as inactive, and was active when that arrived."""
+    graph = Supervision(("command", "policy"))
+    graph.bring_up(0.0)
+    for name in ("command", "policy"):
+        graph.saw_state(name, UNCONFIGURED, 0.05, 0.1)
+    assert len(graph.due(0.1)) == 2
+    graph.answered("command", "configure", True, 0.2)
+    assert graph.due(0.2) == [Request("command", "activate")]
+    graph.said("policy", ERROR, "no bag", 0.25)
+    graph.answered("policy", "configure", False, 0.3)
+    graph.saw_state("policy", UNCONFIGURED, 0.35, 0.4)
+    assert graph.due(0.4) == [] and graph.phase is Phase.FALLING
+    graph.saw_state("command", INACTIVE, 0.3, 0.45)
+    assert graph.due(0.45) == [], "that was asked before"
+    if told_by == "its answer":
+        graph.answered("command", "activate", True, 0.5)
+    else:
+        graph.saw_state("command", ACTIVE, 0.45, 0.5)
+    assert graph.due(0.5) == [Request("command", "deactivate")]
 
 
 def test_an_older_fault_is_not_given_as_the_reason() -> None:

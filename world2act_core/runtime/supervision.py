@@ -139,6 +139,8 @@ class Supervision:
         """A node answered a request. A refusal may be that of a request sent twice: its state tells."""
         member = self._members[name]
         member.heard_at = now
+        if member.left_over and not member.pending and success:
+            member.state, member.asked_at = _FROM_TO[transition][1], now  # it got there after all
         if member.pending != transition:
             return
         if success:
@@ -219,7 +221,8 @@ class Supervision:
             gone = self._silent(member, now) or member.state in ("", UNCONFIGURED, FINALIZED)
             given_up = gone or (bool(member.failure) and member.state != ACTIVE)
             transition = _DOWN.get(member.state, "")
-            if not given_up and not member.pending and transition and later_down:
+            on_its_way = member.left_over and member.asked_at <= self._since  # what it was asked before may yet happen
+            if not given_up and not member.pending and not on_its_way and transition and later_down:
                 yield self._ask(member, transition, now)
             later_down &= given_up
         if later_down:
