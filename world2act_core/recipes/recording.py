@@ -26,7 +26,10 @@ from world2act_core.simulators.protocol import Simulator
 from world2act_core.simulators.rollout import Actor, NoisyActor, PolicyActor, rollout
 from world2act_core.simulators.starts import Start
 from world2act_core.simulators.workers import WorkerContext, WorkerPool
-from world2act_core.types import Episode
+from world2act_core.types import Array, Episode
+
+JOINT_NOISE = 0.1
+"""rad; at the hand of a Panda about what 5 cm, LIBERO's full deflection, are."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Attempt:
         source: ``demonstrator``, ``base``, ``post-trained`` or another name: who acts, and what the bag says of it.
         base, residual: files of the policy; both empty for the demonstrator, ``residual`` empty for the base.
         policy: address of the policy (``policies.address``); wins over ``base`` and ``residual``.
-        noise: exploration noise of the translation in action units, seeded by the start.
+        noise: exploration noise, seeded by the start; in units of ``noise_units``.
         bag: folder to record into; empty records nothing.
         max_steps: end there at the latest; 0 leaves it to the task's horizon.
         extra_chunks: recorded after the task is solved. Without them no video shows how the gripper lets go, and a
@@ -97,9 +100,16 @@ def _actor(job: Attempt, simulator: Simulator, context: WorkerContext) -> Actor:
         actor = open_demonstrator(simulator)
     if not job.noise:
         return actor
-    # Only where the gripper goes: the task needs no turning, so turns would be noise in the video as well.
-    moves = [name in ("x", "y", "z") for name in load_embodiment(job.embodiment).action.names]
-    return NoisyActor(actor, job.start.seed, job.noise * np.array(moves, np.float64))
+    return NoisyActor(actor, job.start.seed, job.noise * noise_units(load_embodiment(job.embodiment)))
+
+
+def noise_units(embodiment: Embodiment) -> Array:
+    """``(A,)`` float64, action units: how far 1 of an attempt's noise moves each dimension. Of a hand's only where it
+    goes: the tasks need no turning, so turns would be noise in the video as well."""
+    layout = embodiment.action
+    if layout.kind == "joint_positions":
+        return np.where(np.arange(layout.size) == embodiment.gripper.index, 0.0, JOINT_NOISE / layout.scale)
+    return np.array([name in ("x", "y", "z") for name in layout.names], np.float64)
 
 
 def _policy(job: Attempt) -> Policy:

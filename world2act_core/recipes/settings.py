@@ -16,7 +16,7 @@ from world2act_core.policies.compact import CompactConfig
 from world2act_core.recipes.overrides import override, read_yaml
 from world2act_core.residual.network import ResidualConfig
 from world2act_core.residual.train import Stage2Config
-from world2act_core.simulators.starts import OFFICIAL_STATES, Start, jittered_starts
+from world2act_core.simulators.starts import OFFICIAL_STATES, Start, contract_of, jittered_starts
 from world2act_core.world_model.compact import CompactWorldModelConfig
 from world2act_core.world_model.matching import ImaginationConfig
 
@@ -147,6 +147,7 @@ class Recipe:
         for name, by in (("views", "cameras"), ("image_size", "base.image_size")):
             if getattr(self.world_model, name) != getattr(usual, name):
                 raise World2ActError(f"world_model.{name} is decided by {by}: leave it out")
+        self._take_the_suite_s_contract()
         if self.stage2_on_videos not in ON_VIDEOS:
             raise World2ActError(
                 f"stage2_on_videos is {self.stage2_on_videos!r}, expected one of {', '.join(ON_VIDEOS)}"
@@ -173,6 +174,12 @@ class Recipe:
                 raise World2ActError(f"{name} = {count} leaves nothing to measure on: make it at least {least}")
         self.evaluation.check("evaluation")
         self._check_counts()
+
+    def _take_the_suite_s_contract(self) -> None:
+        _, contract = contract_of(self.suite)
+        if contract and self.embodiment not in (Recipe.embodiment, contract):
+            raise World2ActError(f"embodiment {self.embodiment} is decided by suite {self.suite}: leave it out")
+        object.__setattr__(self, "embodiment", contract or self.embodiment)
 
     def _check_counts(self) -> None:
         if self.seed < 0:

@@ -14,17 +14,19 @@ import numpy as np
 
 from world2act_core.embodiment import load_embodiment
 from world2act_core.errors import World2ActError
-from world2act_core.simulators.control import ControlLoop
+from world2act_core.simulators.control import ControlLoop, JointControlLoop
 from world2act_core.simulators.libero_package import import_libero, load_task, suite_size
 from world2act_core.simulators.rendering import FAST, OffscreenRenderer, RenderSettings
-from world2act_core.simulators.starts import Start
+from world2act_core.simulators.starts import Start, contract_of
 from world2act_core.simulators.suites import TaskFacts
 from world2act_core.types import Array, Observation
 
 EMBODIMENT = "libero_panda"
+CONTROLLERS = {EMBODIMENT: ("OSC_POSE", ControlLoop), "libero_panda_joints": ("JOINT_POSITION", JointControlLoop)}
+"""Contract → robosuite's controller that carries its actions out, and what drives it."""
 SETTLE_STEPS = 10
 SETTLE_ACTION = np.array([0, 0, 0, 0, 0, 0, -1.0])
-"""Hold still with the gripper open while the objects come to rest."""
+"""Hold still with the gripper open while the objects come to rest; of a hand, see ``LiberoSimulator.led``."""
 
 FIXTURE_SEED = 0
 """LIBERO places cabinets and stoves at random and no initial state stores where; one seed, so that they stand still."""
@@ -41,7 +43,8 @@ _live: list[weakref.ref[LiberoSimulator]] = []
 
 
 class LiberoSimulator:
-    """One LIBERO task under the embodiment ``libero_panda``.
+    """One LIBERO task under the embodiment ``libero_panda``, the benchmark's, or the one that the suite's name ends
+    with (``libero_goal@libero_panda_joints``).
 
     The same start and actions give the same states bit for bit, whatever was simulated before. One at a time in a
     process (MuJoCo's rendering contexts disturb each other): close one before making the next, or use
@@ -54,20 +57,22 @@ class LiberoSimulator:
 
     Raises:
         MissingExtraError: LIBERO is not installed.
-        World2ActError: no such suite or task, or another simulator lives in this process.
+        World2ActError: no such suite, task or contract, or another simulator lives in this process.
     """
 
     def __init__(self, suite: str, task: int, image_size: int | None = None, rendering: RenderSettings = FAST) -> None:
         """``image_size``: rows and columns of every image; None takes the embodiment's."""
         _refuse_second()
         found = load_task(suite, task)
-        self.embodiment = load_embodiment(EMBODIMENT)
+        contract = simulated_contract(suite)
+        controller, loop = CONTROLLERS[contract]
+        self.embodiment = load_embodiment(contract)
         self.suite, self.task_index = suite, task
         self.task, self.horizon, self.initial_states = found.instruction, found.horizon, found.initial_states
         self._image_size = image_size
-        self._env = _make_env(found.bddl_file)
+        self._env = _make_env(found.bddl_file, controller)
         self._model, self._data = self._env.sim.model._model, self._env.sim.data._data
-        self._loop = ControlLoop(self._env)
+        self._loop = loop(self._env, self.embodiment.limits.joints)
         self._renderer = OffscreenRenderer(self._model, self._data, rendering)
         self._arm, self._fingers, self._objects = self._joint_addresses()
         self._steps = 0
@@ -91,7 +96,7 @@ class LiberoSimulator:
         """
         self._set_state(self.start_state(start))
         for _ in range(SETTLE_STEPS):
-            self._loop.step(SETTLE_ACTION)
+            self._loop.step(self.led(SETTLE_ACTION))
         self._steps = 0
 
     def start_state(self, start: Start) -> Array:
@@ -128,7 +133,7 @@ class LiberoSimulator:
         )
 
     def step(self, action: Array) -> bool:
-        """Apply one action ``(7,)`` for one control step; True while LIBERO's goal holds.
+        """Apply one action ``(A,)`` for one control step; True while LIBERO's goal holds.
 
         Raises:
             ContractError: the action has another shape or is not finite.
@@ -136,6 +141,10 @@ class LiberoSimulator:
         self._loop.step(self.embodiment.checked_action(action))
         self._steps += 1
         return bool(self._env._check_success())
+
+    def led(self, hand: Array) -> Array:
+        """Privileged: the action ``(A,)`` that leads the hand as ``(7,)`` of ``libero_panda`` would, float64."""
+        return self._loop.led(hand)
 
     def object_position(self, name: str) -> Array:
         """Privileged: where an object is now, ``(3,)`` float64 metres, frame world; no policy may read this."""
@@ -205,20 +214,37 @@ class LiberoSimulator:
 
 def suite_tasks(suite: str, tasks: Sequence[int] = ()) -> dict[int, TaskFacts]:
     """What is known of a suite's tasks by number, see ``suites.suite_tasks``."""
-    protocol = {"controller": "OSC_POSE", "settle_steps": SETTLE_STEPS, "starts": "official initial states"}
+    contract = simulated_contract(suite)
+    controller, _ = CONTROLLERS[contract]
+    protocol = {"controller": controller, "settle_steps": SETTLE_STEPS, "starts": "official initial states"}
     found = {task: load_task(suite, task) for task in tasks or range(suite_size(suite))}
     return {
-        number: TaskFacts(task.instruction, task.horizon, EMBODIMENT, len(task.initial_states), protocol)
+        number: TaskFacts(task.instruction, task.horizon, contract, len(task.initial_states), protocol)
         for number, task in found.items()
     }
 
 
-def _make_env(bddl_file: str) -> Any:
+def simulated_contract(suite: str) -> str:
+    """Name of the contract that a suite's scenes are simulated under.
+
+    Raises:
+        World2ActError: LIBERO's arm is not simulated under it.
+    """
+    contract = contract_of(suite)[1] or EMBODIMENT
+    if contract not in CONTROLLERS:
+        raise World2ActError(
+            f"{suite}: LIBERO's arm is simulated under {' or '.join(CONTROLLERS)}, not under {contract!r}"
+        )
+    return contract
+
+
+def _make_env(bddl_file: str, controller: str) -> Any:
     """LIBERO's environment after the published protocol's seed and reset, without its own cameras."""
     wrapper = import_libero("libero.libero.envs.env_wrapper")
     generator = np.random.get_state()
     env = wrapper.ControlEnv(
         bddl_file_name=bddl_file,
+        controller=controller,
         use_camera_obs=False,
         has_offscreen_renderer=False,
         ignore_done=True,

@@ -17,6 +17,7 @@ import yaml
 
 from world2act_core.errors import MissingExtraError, World2ActError
 from world2act_core.simulators.rendering import choose_backend
+from world2act_core.simulators.starts import contract_of
 from world2act_core.types import Array
 
 HORIZONS = {
@@ -48,6 +49,7 @@ class LiberoTask:
 
 def horizon(suite: str) -> int:
     """Most control steps an episode of a suite; a perturbed suite (``libero_goal_swap``) has its origin's."""
+    suite, _ = contract_of(suite)
     for name in sorted(HORIZONS, key=len, reverse=True):
         if suite == name or suite.startswith(f"{name}_"):
             return HORIZONS[name]
@@ -84,6 +86,7 @@ def suite_size(suite: str) -> int:
 
 
 def _benchmark(suite: str) -> Any:
+    suite, _ = contract_of(suite)
     known = import_libero("libero.libero.benchmark").get_benchmark_dict()
     if suite not in known:
         raise World2ActError(f"LIBERO has no suite {suite!r}: it has {', '.join(sorted(known))}")

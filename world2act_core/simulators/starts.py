@@ -10,7 +10,16 @@ from world2act_core.errors import World2ActError
 OFFICIAL_STATES = 50
 """Initial states that LIBERO ships for each of its tasks (``init_files/SUITE/TASK.pruned_init``)."""
 
-_PATTERN = re.compile(r"^(?P<suite>\w+)/(?P<task>\d+)/i(?P<index>\d+)(?:\+(?P<jitter>[\d.]+)cm#(?P<seed>\d+))?$")
+_PATTERN = re.compile(
+    r"^(?P<suite>\w+(?:@\w+)?)/(?P<task>\d+)/i(?P<index>\d+)(?:\+(?P<jitter>[\d.]+)cm#(?P<seed>\d+))?$"
+)
+
+
+def contract_of(suite: str) -> tuple[str, str]:
+    """``libero_goal@libero_panda_joints`` → the suite whose scenes these are, and the contract of the arm in them; ""
+    for the arm that the suite has by itself."""
+    scenes, _, contract = suite.partition("@")
+    return scenes, contract
 
 
 @dataclass(frozen=True)
@@ -18,7 +27,7 @@ class Start:
     """One initial state: an official one of a task, its movable objects displaced by a seeded amount.
 
     Attributes:
-        suite: e.g. ``libero_goal``.
+        suite: e.g. ``libero_goal``; with ``@CONTRACT``, under that contract, see ``contract_of``.
         task: index of the task within the suite.
         index: index of the official initial state.
         jitter_cm: half-width of the uniform displacement of every movable object in x and y, centimetres; 0 is the

@@ -16,7 +16,7 @@ from world2act_core.errors import World2ActError
 from world2act_core.recipes.overrides import as_json, override, read_yaml
 from world2act_core.recipes.settings import Recipe, Split
 from world2act_core.simulators.demonstrators.library import DEMONSTRATORS
-from world2act_core.simulators.starts import Start, jittered_starts
+from world2act_core.simulators.starts import Start, contract_of, jittered_starts
 
 SUPERIOR, NOT_WORSE = "superior", "not worse"
 HELD_OUT, SHIFTED = "held_out", "shifted"
@@ -191,7 +191,7 @@ def _refuse(raw: Any, keys: Sequence[str], where: str) -> None:
 
 
 def _task(text: str) -> tuple[str, int]:
-    match = re.fullmatch(r"(\w+)/(\d+)", text)
+    match = re.fullmatch(r"(\w+(?:@\w+)?)/(\d+)", text)
     if not match:
         raise World2ActError(f"{text!r} is not a task: expected something like libero_goal/8")
     return match[1], int(match[2])
@@ -200,7 +200,8 @@ def _task(text: str) -> tuple[str, int]:
 def _check(plan: StudyPlan, where: str) -> None:
     """Refuse what would only fail, or be wrong, after hours of work."""
     tasks = [f"{suite}/{task}" for suite, task in sorted(DEMONSTRATORS)]
-    check_names((f"{suite}/{task}" for suite, task in map(_task, plan.tasks)), tasks, f"{where}: task")
+    scripted = (f"{contract_of(suite)[0]}/{task}" for suite, task in map(_task, plan.tasks))
+    check_names(scripted, tasks, f"{where}: task")
     check_names(plan.shifted_methods, plan.methods, f"{where}: shifted_methods: method")
     for name in ("tasks", "seeds", "methods", "shifted_methods"):
         values = getattr(plan, name)

@@ -49,9 +49,13 @@ class KitchenScript(Script):
                 f"{type(self).__name__} needs to know {', '.join(sorted(missing))}, which {simulator.task!r} has not"
             )
         self.simulator: Any = simulator
+        self.hand = simulator.embodiment
         self.dimension = {name: index for index, name in enumerate(simulator.embodiment.action.names)}
         self.wheels = [self.dimension[name] for name in ("base_forward", "base_side", "base_yaw")]
         self.prompt = simulator.task.rstrip(".").lower()
+
+    def commanded(self, action: Array) -> Array:
+        return action
 
     def act(self, moment: Moment) -> Array:
         state = moment.observe().state

@@ -11,6 +11,7 @@ from world2act_core.simulators.demonstrators.deliveries import DELIVERIES
 from world2act_core.simulators.demonstrators.fixtures import FIXTURES
 from world2act_core.simulators.demonstrators.pick_and_place import PickAndPlace
 from world2act_core.simulators.demonstrators.script import NONE, Mishaps, Script
+from world2act_core.simulators.starts import contract_of
 
 DEMONSTRATORS: dict[tuple[str, int], Callable[[Mishaps], Script]] = {
     **{(suite, task): partial(PickAndPlace, suite, task, todo) for (suite, task), todo in DELIVERIES.items()},
@@ -25,6 +26,7 @@ def demonstrator(suite: str, task: int, mishaps: Mishaps = NONE) -> Script:
     Raises:
         World2ActError: nobody has written one for this task.
     """
+    suite, _ = contract_of(suite)
     if (suite, task) not in DEMONSTRATORS:
         known = ", ".join(f"{suite}/{task}" for suite, task in sorted(DEMONSTRATORS))
         raise World2ActError(f"{suite}/{task} has no scripted demonstrator: take one of {known}")

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from world2act_core.embodiment import load_embodiment
 from world2act_core.errors import World2ActError
-from world2act_core.simulators.libero import LiberoSimulator
+from world2act_core.simulators.libero import EMBODIMENT, LiberoSimulator
 from world2act_core.simulators.privileged import Scene
 from world2act_core.simulators.protocol import Simulator
 from world2act_core.simulators.rollout import Moment
+from world2act_core.simulators.starts import contract_of
 from world2act_core.types import Array, Skill
 
 FINGERS_DOWN = np.array([1.0, 0.0, 0.0, 0.0])
@@ -57,7 +59,8 @@ class Script:
     it is with the gripper open.
 
     Attributes:
-        suite, task: the only scene it knows.
+        suite, task: the only scene it knows, under whatever contract.
+        hand: contract of the actions that ``plan`` yields, after ``reset``.
         scene: the truth about the scene, after ``reset``.
         eef: ``(3,)`` metres, where the end effector is now.
         rng: everything random in the script comes from here, also the mishaps.
@@ -79,8 +82,7 @@ class Script:
     def reset(self, simulator: Simulator) -> None:
         self.enter(simulator)
         self.rng = np.random.default_rng((self.mishaps.seed, 2))  # a start draws from its bare seed, noise from 1
-        self.gripper = simulator.embodiment.gripper
-        self.scale = simulator.embodiment.action.scale
+        self.gripper, self.scale = self.hand.gripper, self.hand.action.scale
         self.eef, self.orientation = np.zeros(3), FINGERS_DOWN
         self._done: list[Skill] = []
         self._now: tuple[str, int] | None = None
@@ -89,17 +91,21 @@ class Script:
 
     def enter(self, simulator: Simulator) -> None:
         """See whether this is the scene that it knows, and learn the truth about it."""
-        mine = (self.suite, self.task)
-        if not isinstance(simulator, LiberoSimulator) or (simulator.suite, simulator.task_index) != mine:
+        scenes, _ = contract_of(simulator.suite)
+        if not isinstance(simulator, LiberoSimulator) or (scenes, simulator.task_index) != (self.suite, self.task):
             raise World2ActError(f"{type(self).__name__} knows only {self.suite}/{self.task}, not {simulator.task!r}")
-        self.scene = Scene(simulator)
+        self.scene, self.hand = Scene(simulator), load_embodiment(EMBODIMENT)
+
+    def commanded(self, action: Array) -> Array:
+        """The simulator's action for one of the hand, as ``plan`` yields them: there may be joints to be told."""
+        return self.scene.simulator.led(action)
 
     def act(self, moment: Moment) -> Array:
         state = moment.observe().state
         self.eef = np.asarray(state["eef_position"], np.float64)
         self.orientation = np.asarray(state["eef_orientation"], np.float64)
         self._step = moment.step
-        return next(self._script)
+        return self.commanded(next(self._script))
 
     def skills(self, steps: int) -> tuple[Skill, ...]:
         """What was carried out, in order; the last one reaches to the end of the episode."""
