@@ -108,7 +108,7 @@ def noise_units(embodiment: Embodiment) -> Array:
     goes: the tasks need no turning, so turns would be noise in the video as well."""
     layout = embodiment.action
     if layout.kind == "joint_positions":
-        return np.where(np.arange(layout.size) == embodiment.gripper.index, 0.0, JOINT_NOISE / layout.scale)
+        return np.where(np.arange(layout.size) == embodiment.gripper.index, 0.0, JOINT_NOISE / layout.scale.astype(np.float64))
     return np.array([name in ("x", "y", "z") for name in layout.names], np.float64)
 
 
