@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from world2act_core.embodiment import Embodiment
 from world2act_core.evaluation import (
@@ -52,8 +51,7 @@ def evaluation_stage(
     identity = {"base": base.digest, "stage2": stage2.digest, "versions": versions()}
 
     def attempts(requests: Iterable[TrialRequest]) -> list[Attempt]:
-        scene = {"cameras": recipe.cameras, "embodiment": recipe.embodiment}
-        return trial_attempts(requests, base.path(POLICY), stage2.path(RESIDUAL), scene)
+        return trial_attempts(requests, base.path(POLICY), stage2.path(RESIDUAL), recipe.cameras)
 
     def in_workers(_: Callable[[TrialRequest], Trial], requests: Iterable[TrialRequest]) -> Iterator[Trial]:
         return run_trials(pool, attempts(requests), "evaluation")
@@ -76,17 +74,16 @@ def evaluation_stage(
 
 
 def trial_attempts(
-    requests: Iterable[TrialRequest], base: Path, residual: Path, scene: Mapping[str, Any]
+    requests: Iterable[TrialRequest], base: Path, residual: Path, cameras: Sequence[str]
 ) -> list[Attempt]:
-    """Trials of base and post-trained as attempts for the workers; ``scene`` names ``cameras`` and ``embodiment``."""
+    """Trials of base and post-trained as attempts for the workers."""
     return [
         Attempt(
             start=Start.parse(request.start_id),
             source=request.policy,
             base=str(base),
             residual=str(residual) if request.policy == POST else "",
-            cameras=tuple(scene["cameras"]),
-            embodiment=scene["embodiment"],
+            cameras=tuple(cameras),
         )
         for request in requests
     ]

@@ -175,7 +175,7 @@ def compare(
     """Try both policies start by start until the test decides. Workers may be ahead by a start or two; what they find
     there is kept in the log, but counts only if the test gets there."""
     requests = log.missing((BASE, POST), starts)
-    attempts = trial_attempts(requests, subject.files["base"], subject.files["residual"], subject.scene)
+    attempts = trial_attempts(requests, subject.files["base"], subject.files["residual"], subject.scene["cameras"])
     with closing(run_trials(pool, attempts, None)) as trials:
         for start in starts:
             pair = [TrialRequest(policy, start) for policy in (BASE, POST)]

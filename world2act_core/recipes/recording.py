@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from world2act_core.embodiment import Embodiment, load_embodiment
+from world2act_core.embodiment import Embodiment
 from world2act_core.episodes import iterate_episodes
 from world2act_core.episodes.chunks import ChunkTable, chunk_table
 from world2act_core.episodes.writer import write_whole_bag
@@ -58,7 +58,6 @@ class Attempt:
     max_steps: int = 0
     extra_chunks: int = 0
     cameras: tuple[str, ...] = ("agentview",)
-    embodiment: str = "libero_panda"
 
 
 @dataclass(frozen=True)
@@ -94,13 +93,13 @@ def attempt(job: Attempt, context: WorkerContext) -> Outcome:
 
 def _actor(job: Attempt, simulator: Simulator, context: WorkerContext) -> Actor:
     if job.policy or job.base:
-        policy = context.once((job.policy, job.base, job.residual), lambda: _policy(job))
+        policy = context.once((job.policy, job.base, job.residual), lambda: _policy(job, simulator.embodiment))
         actor: Actor = PolicyActor(policy)
     else:
         actor = open_demonstrator(simulator)
     if not job.noise:
         return actor
-    return NoisyActor(actor, job.start.seed, job.noise * noise_units(load_embodiment(job.embodiment)))
+    return NoisyActor(actor, job.start.seed, job.noise * noise_units(simulator.embodiment))
 
 
 def noise_units(embodiment: Embodiment) -> Array:
@@ -108,15 +107,16 @@ def noise_units(embodiment: Embodiment) -> Array:
     goes: the tasks need no turning, so turns would be noise in the video as well."""
     layout = embodiment.action
     if layout.kind == "joint_positions":
-        return np.where(np.arange(layout.size) == embodiment.gripper.index, 0.0, JOINT_NOISE / layout.scale.astype(np.float64))
+        return np.where(
+            np.arange(layout.size) == embodiment.gripper.index, 0.0, JOINT_NOISE / layout.scale.astype(np.float64)
+        )
     return np.array([name in ("x", "y", "z") for name in layout.names], np.float64)
 
 
-def _policy(job: Attempt) -> Policy:
+def _policy(job: Attempt, embodiment: Embodiment) -> Policy:
     from world2act_core.policies.compact import load_compact
     from world2act_core.residual.files import load_post_trained
 
-    embodiment = load_embodiment(job.embodiment)
     if job.policy:
         return open_policy(job.policy, embodiment)
     if not job.residual:

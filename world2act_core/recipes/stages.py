@@ -272,7 +272,6 @@ class Stages:
                 noise=noises[index % len(noises)],
                 bag=str(bags / f"{source}-{index:04d}"),
                 cameras=self.recipe.cameras,
-                embodiment=self.recipe.embodiment,
                 **how,
             )
             for index, start in enumerate(starts)

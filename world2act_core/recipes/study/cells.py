@@ -226,8 +226,7 @@ class _MethodWork:
         return {name: tuple(by_start[start.id] for start in chosen) for name, chosen in sets.items()}
 
     def _attempt(self, start: Start, policy: str) -> Attempt:
-        recipe = self.plan.recipe
-        return Attempt(start, self.name, policy=policy, max_steps=self.plan.max_steps, embodiment=recipe.embodiment)
+        return Attempt(start, self.name, policy=policy, max_steps=self.plan.max_steps)
 
 
 def used_starts(*folders: Path) -> dict[str, list[str]]:
