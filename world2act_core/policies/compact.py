@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from world2act_core.embodiment import Embodiment
+from world2act_core.embodiment.displacement import Displacement, placed_dimensions, standing, standing_stream
 from world2act_core.episodes.chunks import ChunkTable
 from world2act_core.errors import ContractError, RunError
 from world2act_core.networks.blocks import Standardise
@@ -45,12 +46,37 @@ class CompactConfig(EyesConfig):
     weight_decay: float = 1e-4
 
 
+class FromStanding(nn.Module):
+    """Displacements ``(B, M, A)`` of an arm that is commanded by positions, with proprioception ``(B, P)`` → actions:
+    a network that had to say positions would first have to learn to copy where the arm stands.
+
+    Attributes:
+        step: ``(A,)``, how far 1 leads, in action units.
+        place: ``(P, A)``, which measured value is an action's place, in action units; 0 where none is.
+    """
+
+    step: torch.Tensor
+    place: torch.Tensor
+
+    def __init__(self, place: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("place", place)
+        self.register_buffer("step", torch.ones(place.shape[1]))
+
+    def forward(self, moves: torch.Tensor, proprio: torch.Tensor) -> torch.Tensor:
+        return moves * self.step + (proprio @ self.place)[:, None]
+
+
 class CompactNetwork(nn.Module):
     """Tiled frames uint8 ``(B, S, V S, 3)`` and proprioception ``(B, P)`` → action chunk ``(B, M, A)``."""
 
-    def __init__(self, config: CompactConfig, proprio: int, chunk_length: int, actions: int) -> None:
+    def __init__(
+        self, config: CompactConfig, proprio: int, chunk_length: int, actions: int, place: torch.Tensor | None = None
+    ) -> None:
+        """``place``: of ``FromStanding``; None for actions as they are."""
         super().__init__()
         self.shape, self.uses_proprio = (chunk_length, actions), config.proprioception
+        self.from_standing = None if place is None else FromStanding(place)
         self.standardise = Standardise(proprio)
         self.eyes = Eyes(config, PatchCodec(config.image_size, len(config.cameras), config.patch, config.channels))
         self.head = nn.Sequential(
@@ -71,12 +97,23 @@ class CompactNetwork(nn.Module):
         features = self.eyes(self.eyes.see(frames))
         if self.uses_proprio:
             features = torch.cat([features, self.standardise(proprio)], -1)
-        return self.head(features).unflatten(-1, self.shape)
+        said = self.head(features).unflatten(-1, self.shape)
+        return said if self.from_standing is None else self.from_standing(said, proprio)
 
 
-def new_network(config: CompactConfig, embodiment: Embodiment) -> CompactNetwork:
-    proprio = sum(embodiment.state[name].size for name in config.streams)
-    return CompactNetwork(config, proprio, embodiment.chunk_length, embodiment.action.size)
+def new_network(config: CompactConfig, embodiment: Embodiment, *, positions: bool = False) -> CompactNetwork:
+    """An untrained network; ``positions``: that says an arm's positions as they are, as those of before did."""
+    sizes = [embodiment.state[name].size for name in config.streams]
+    place = None if positions or not config.proprioception else _place(config.streams, sizes, embodiment)
+    return CompactNetwork(config, sum(sizes), embodiment.chunk_length, embodiment.action.size, place)
+
+
+def _place(streams: Sequence[str], sizes: Sequence[int], embodiment: Embodiment) -> torch.Tensor | None:
+    """``FromStanding.place``; None where actions are displacements or no stream tells where the arm stands."""
+    if not placed_dimensions(embodiment) or standing_stream(embodiment) not in streams:
+        return None
+    measured = np.split(np.eye(sum(sizes), dtype=np.float32), np.cumsum(sizes)[:-1], axis=1)
+    return torch.from_numpy(standing(embodiment, dict(zip(streams, measured, strict=True))))
 
 
 def train_compact(
@@ -105,10 +142,16 @@ def train_compact(
         network.load_state_dict(start.state_dict())
     actions, proprio = torch.from_numpy(table.actions), torch.from_numpy(table.proprio)
     before, labelled = torch.from_numpy(table.before), np.flatnonzero(table.labelled)
+    unit = torch.ones(embodiment.action.size)
+    if (moves := network.from_standing) is not None:
+        stood = None if table.standing is None else table.standing[labelled]
+        if start is None:
+            moves.step.copy_(torch.from_numpy(Displacement.between(embodiment, table.actions[labelled], stood).step))
+        unit = moves.step
 
     def losses(rng: np.random.Generator) -> dict[str, torch.Tensor]:
         rows = torch.from_numpy(rng.choice(labelled, config.batch))
-        return {"loss": F.mse_loss(network(frames[before[rows]], proprio[rows]), actions[rows])}
+        return {"loss": F.mse_loss(network(frames[before[rows]], proprio[rows]) / unit, actions[rows] / unit)}
 
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     state = Checkpointed(network, optimizer, checkpoint)
@@ -163,7 +206,7 @@ def load_compact(path: Path, embodiment: Embodiment) -> CompactPolicy:
     if saved["embodiment"] != embodiment.name:
         raise ContractError(f"{path} was trained for embodiment {saved['embodiment']}, not for {embodiment.name}")
     config = config_from(saved["config"])
-    network = new_network(config, embodiment)
+    network = new_network(config, embodiment, positions="from_standing.step" not in saved["weights"])
     network.load_state_dict(saved["weights"])
     return CompactPolicy(network, config, embodiment)
 

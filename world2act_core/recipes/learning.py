@@ -34,7 +34,7 @@ from world2act_core.world_model import compact as compact_world_model
 _DEMONSTRATOR: list[ModuleType] = [privileged, script, grips, pick_and_place, deliveries]
 SIMULATION: list[ModuleType] = [libero, control, rendering, meshes, starts, rollout, *_DEMONSTRATOR, recording]
 _EYES: list[ModuleType] = [blocks, codec, eyes]
-_BASE: list[ModuleType] = [stages, compact_policy, seen, *_EYES, chunks, training]
+_BASE: list[ModuleType] = [stages, compact_policy, displacement, seen, *_EYES, chunks, training]
 _WORLD_MODEL: list[ModuleType] = [stages, compact_world_model, codec, chunks, training]
 _ALIGNMENT: list[ModuleType] = [adapters, displacement, motion, losses, sampling, alignment_train, calibrate]
 _STAGE1: list[ModuleType] = [stages, *_ALIGNMENT, blocks, chunk_latents, chunks, training]

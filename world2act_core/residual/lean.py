@@ -129,12 +129,14 @@ class LeanBase(nn.Module):
         super().__init__()
         self.eyes, self.head = lean_eyes(network.eyes), network.head
         self.shape, self.uses_proprio, self.standardise = network.shape, network.uses_proprio, network.standardise
+        self.from_standing = network.from_standing
 
     def forward(self, frames: torch.Tensor, proprio: torch.Tensor) -> torch.Tensor:
         features = self.eyes(frames)
         if self.uses_proprio:
             features = torch.cat([features, self.standardise(proprio)], -1)
-        return self.head(features).reshape(-1, *self.shape)
+        said = self.head(features).reshape(-1, *self.shape)
+        return said if self.from_standing is None else self.from_standing(said, proprio)
 
 
 class LeanVideo(nn.Module):
