@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -77,10 +78,16 @@ def test_each_kind_of_limit_is_told_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "kind"),
-    [([0.0, 0.3, 0.3, 0.3], "joint velocity"), ([0.0, 0.02, -0.02, 0.02], "joint acceleration")],
+    ("steps", "kind", "followed"),
+    [
+        ([0.0, 0.3, 0.3, 0.3], "joint velocity", {"joint leap": 1}),  # 6 rad/s: it falls ever further behind
+        ([0.0, 0.02, -0.02, 0.02], "joint acceleration", {}),
+    ],
 )
-def test_joint_commands_are_judged_by_the_joints_limits(steps: list[float], kind: str) -> None:
+def test_joint_commands_are_judged_by_the_joints_limits(
+    steps: list[float], kind: str, followed: dict[str, int]
+) -> None:
+    robot = replace(UR5E, limits=replace(UR5E.limits, follow=False))
     length = UR5E.chunk_length
     given = np.zeros((length, UR5E.action.size), np.float32)
     given[:, :6] = HERE
@@ -89,8 +96,17 @@ def test_joint_commands_are_judged_by_the_joints_limits(steps: list[float], kind
     ramped = math.ceil(UR5E.limits.ramp_s / UR5E.step_s)
     lead = np.repeat(given[:1], length * math.ceil(ramped / length), 0)  # the lead-in from rest is over before
     stream = np.concatenate([lead, given])
-    counters = counted(UR5E, stream, joint_positions=np.repeat(HERE[None], len(stream) + 1, 0))
+    shown = {"joint_positions": np.repeat(HERE[None], len(stream) + 1, 0)}
+    counters = counted(robot, stream, **shown)
     assert list(counters.hits) == [kind] and counters.jerk_unit == "rad/s^3"
+    assert counted(UR5E, stream, **shown).hits == followed
+
+
+def test_a_leap_is_counted_where_targets_are_followed() -> None:
+    given = np.zeros((UR5E.chunk_length, UR5E.action.size), np.float32)
+    given[:, :6] = HERE
+    given[3, 0] += 2.0  # a lead-in makes it half of that here
+    assert counted(UR5E, given, joint_positions=np.repeat(HERE[None], len(given) + 1, 0)).hits == {"joint leap": 1}
 
 
 def test_every_reason_of_the_filter_has_a_kind() -> None:
@@ -102,6 +118,7 @@ def test_every_reason_of_the_filter_has_a_kind() -> None:
         "end-effector turning": "the end effector would turn at 4.00 rad/s (at most 2.50)",
         "orientation": "the commanded orientation is no unit quaternion (its length is 0.000)",
         "joint range": "elbow_joint would go to 4.000 rad, outside -3.141..3.141",
+        "joint leap": "elbow_joint would leap 0.690 rad from where it is led",
         "joint velocity": "elbow_joint would move at 4.00 rad/s (at most 3.14)",
         "joint acceleration": "elbow_joint would accelerate at 40.0 rad/s^2 (at most 15.0)",
         "action range": "x = 1.5 lies outside -1..1",

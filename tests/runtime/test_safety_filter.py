@@ -56,7 +56,9 @@ def ur(**options: Any) -> Bench:
 
 
 def unramped(name: str, folder: Path) -> Embodiment:
+    """Neither led in nor followed: every limit refuses."""
     content = changed(("limits", "ramp_s"), 1e-3, name)
+    content["limits"].pop("follow", None)
     return load_embodiment(written(content, folder))
 
 

@@ -116,7 +116,7 @@ class JointLimits:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the safety filter refuses to exceed; what a file leaves out of the last four is not asked for.
+    """What the safety filter refuses to exceed; what a file leaves out of the last five is not asked for.
 
     Attributes:
         joints: of stream ``joint_positions``.
@@ -127,6 +127,7 @@ class Limits:
         eef_rotation_speed: of the end effector, rad/s.
         ramp_s: the first command after a rest is led in from the measured pose over this time, s.
         dead_man_s: topic ``dead_man`` must say true at least this often, s; 0: no dead-man is asked for.
+        follow: joint positions are places to go to, and are followed no faster than ``joints`` allows.
     """
 
     joints: JointLimits
@@ -137,6 +138,7 @@ class Limits:
     eef_rotation_speed: float = math.inf
     ramp_s: float = 0.0
     dead_man_s: float = 0.0
+    follow: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,8 @@ class Embodiment:
     @cached_property
     def sha256(self) -> str:
         """Of what the contract says, wherever its file is: two processes that agree on it agree on the robot."""
-        return hashlib.sha256(repr(replace(self, file="")).encode()).hexdigest()
+        follows = "; joint targets are followed" * self.limits.follow  # so that contracts of before keep theirs
+        return hashlib.sha256((repr(replace(self, file="")) + follows).encode()).hexdigest()
 
     def check_chunk(self, chunk: ActionChunk, longest: int = 0) -> None:
         """Raise ContractError unless the chunk is finite and ``(M, A)`` of this embodiment.
@@ -266,7 +269,7 @@ def _parse(raw: Checked) -> Embodiment:
         state=state,
         action=action,
         gripper=gripper,
-        limits=_limits(raw.section("limits"), state),
+        limits=_limits(raw.section("limits"), state, action),
         file=raw.file,
         output=output,
     )
@@ -361,9 +364,9 @@ def _gripper(raw: Checked, action: ActionLayout) -> Gripper:
     return gripper
 
 
-def _limits(raw: Checked, state: dict[str, StateStream]) -> Limits:
+def _limits(raw: Checked, state: dict[str, StateStream], action: ActionLayout) -> Limits:
     for key in raw.keys:
-        if key not in LIMIT_STREAMS and key not in LIMIT_OPTIONS:
+        if key not in LIMIT_STREAMS and key not in LIMIT_OPTIONS and key != "follow":
             raw.refuse(key, "limits an unknown stream")
     if "joint_positions" not in state:
         raw.refuse("joint_positions", "limits a stream that state does not have")
@@ -381,7 +384,10 @@ def _limits(raw: Checked, state: dict[str, StateStream]) -> Limits:
     joints_raw.no_other_keys()
     box.no_other_keys()
     options = {field: raw.number(key, above=0) for key, field in LIMIT_OPTIONS.items() if key in raw}
-    return Limits(joints, lower, upper, raw.number("eef_speed_m_s", above=0), **options)
+    follow = "follow" in raw and raw.flag("follow")
+    if follow and action.kind != "joint_positions":
+        raw.refuse("follow", f"is for actions of kind joint_positions, and this robot's are {action.kind}")
+    return Limits(joints, lower, upper, raw.number("eef_speed_m_s", above=0), **options, follow=follow)
 
 
 def as_vector(embodiment: Embodiment, state: dict[str, Any], streams: tuple[str, ...]) -> Array:

@@ -28,6 +28,7 @@ KINDS: tuple[tuple[str, str], ...] = (
     ("end-effector turning", r"the end effector would turn at "),
     ("orientation", r"the commanded orientation is no unit quaternion"),
     ("joint range", r" (would go to|is measured at) \S+ rad, outside "),
+    ("joint leap", r" would leap "),
     ("joint velocity", r" would move at \S+ rad/s "),
     ("joint acceleration", r" would accelerate at \S+ rad/s\^2 "),
     ("action range", r" lies outside |values, the embodiment's action has "),

@@ -1,8 +1,8 @@
 """The safety filter: the last word on every command, before the arm.
 
 It gets the next command, the measured state and the clocks, and answers with a command or with a hold and its reason.
-Limits refuse: a command is never bent to fit. One thing is bent on purpose and by a stated rule: the first commands
-after a rest are led in from the measured pose over ``ramp_s`` of the contract.
+Limits refuse: a command is never bent to fit, but where the contract says so. By ``ramp_s`` the first commands after a
+rest are led in from the measured pose; by ``follow`` joint targets are followed no faster than the joints may move.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class SafetyFilter:
         self._low = (embodiment.action.low - 10 * ROUNDING).tolist()
         self._high = (embodiment.action.high + 10 * ROUNDING).tolist()
         self._step_s = embodiment.step_s
+        self._follows = embodiment.limits.follow
         self._ramp_steps = self._lead = math.ceil(embodiment.limits.ramp_s / embodiment.step_s)
         self._chunk_length = embodiment.chunk_length
         asked = [seconds for seconds in (dead_man_s, embodiment.limits.dead_man_s) if seconds > 0]
@@ -138,9 +139,9 @@ class SafetyFilter:
             return Hold(f"chunk {command.chunk}, step {command.step}: {reason}")
         self._left_at, self._moving, self._gap = monotonic, True, True
         self.ramping = weight < 1
-        if not self.ramping:
+        self._ramped += self.ramping
+        if not self.ramping and not self._follows:
             return command
-        self._ramped += 1
         return Track(command.chunk, command.step, np.array(action, np.float32), command.stamp)
 
     def _rested(self, seconds: float) -> None:
