@@ -117,3 +117,13 @@ def test_no_split_shares_an_official_state_with_the_evaluation_or_another_split(
 def test_a_recipe_that_contradicts_itself_is_refused_before_any_work(tmp_path, text, message):
     with pytest.raises(World2ActError, match=message):
         read_recipe(written(tmp_path, text))
+
+
+def test_an_arm_under_joint_commands_is_not_asked_to_rest_unless_a_recipe_says_so(tmp_path: Path) -> None:
+    """Asked at every chunk to stay where it stands it would creep; as on logs."""
+    recipe = tmp_path / "joints.yaml"
+    recipe.write_text("suite: libero_goal@libero_panda_joints\n")
+    assert read_recipe(recipe).unused == "base"
+    recipe.write_text("suite: libero_goal@libero_panda_joints\nunused: still\n")
+    assert read_recipe(recipe).unused == "still"
+    assert read_recipe(None).unused == "still"

@@ -185,7 +185,7 @@ def test_the_first_command_is_led_in_from_the_measured_pose() -> None:
     led = np.array([values(bench.step(*target, -1))[:6] for _ in range(12)])
     assert np.abs(led[0] - HERE).max() < 0.01 and np.abs(led[-1] - target).max() < 1e-6
     steps = np.diff(np.vstack([HERE, led]), axis=0)
-    assert (steps > -1e-6).all() and np.abs(np.diff(steps, axis=0)).max() / STEP**2 <= 5.0
+    assert (steps > -1e-6).all() and np.abs(np.diff(steps, axis=0)).max() / STEP**2 <= 5.0 + 1e-3
     assert not bench.filter.ramping
 
 

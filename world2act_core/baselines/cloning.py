@@ -11,6 +11,7 @@ from world2act_core.alignment.adapters import Alignment
 from world2act_core.alignment.states import StateDynamics, read_states
 from world2act_core.alignment.train import video_latents
 from world2act_core.embodiment import Embodiment
+from world2act_core.embodiment.displacement import Displacement
 from world2act_core.episodes.chunks import ChunkTable
 from world2act_core.types import Array
 from world2act_core.world_model.chunk_latents import ChunkLatents
@@ -34,8 +35,10 @@ def pseudo_labelled(
 
 def state_labelled(table: ChunkTable, model: StateDynamics, embodiment: Embodiment, used: Array) -> ChunkTable:
     """The chunks of action-free episodes with the actions that the course of the state tells; what the demonstrations
-    hardly use is set to nothing, as above. Of arms whose actions are displacements already."""
-    return replace(table, actions=read_states(model, table, embodiment) * used, labelled=np.ones(len(table), bool))
+    hardly use is set to rest, as above."""
+    read, units = read_states(model, table, embodiment), Displacement(model.shape.units)
+    at_rest = units.back(np.zeros_like(read), table.standing)
+    return replace(table, actions=np.where(used, read, at_rest), labelled=np.ones(len(table), bool))
 
 
 def successful(table: ChunkTable, success: Array) -> ChunkTable:

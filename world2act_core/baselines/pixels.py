@@ -15,7 +15,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from world2act_core.embodiment import Embodiment
+from world2act_core.embodiment.displacement import placed_dimensions
 from world2act_core.episodes.chunks import ChunkTable
+from world2act_core.errors import ContractError
 from world2act_core.networks.blocks import SpatialSoftmax, to_float
 from world2act_core.runs import Checkpointed, fit
 from world2act_core.runs.training import Losses
@@ -114,7 +116,12 @@ def dreamed(
     Returns:
         As many episodes as the table has; frames are decoded pixels, proprioception is unknown (zero)
         throughout, so what is cloned from them must not read it (``CompactConfig.proprioception``).
+
+    Raises:
+        ContractError: actions say where to go, and in a dream nobody knows where the arm stands.
     """
+    if placed_dimensions(embodiment):
+        raise ContractError(f"pixels: no dream says where an arm stands, and {embodiment.name}'s actions go from there")
     first = np.asarray([np.flatnonzero(table.episode == number)[0] for number in np.unique(table.episode)])
     pictures, actions = [], []
     for rows in np.array_split(first, -(-len(first) // 32)):

@@ -123,30 +123,24 @@ def train_compact(
     seed: int,
     checkpoint: Path,
     label: str = "base",
-    start: CompactNetwork | None = None,
 ) -> tuple[CompactNetwork, list[dict[str, float]]]:
     """Behaviour cloning on the labelled chunks of a table; resumes from ``checkpoint``.
 
     Args:
         table: its frames show the config's cameras, tiled in that order.
-        start: a trained network to go on from; None begins anew.
 
     Returns the network and the training history.
     """
     torch.manual_seed(seed)
     network = new_network(config, embodiment)
     frames = torch.from_numpy(table.frames)
-    if start is None:
-        network.fit_inputs(frames, torch.from_numpy(table.proprio))
-    else:
-        network.load_state_dict(start.state_dict())
+    network.fit_inputs(frames, torch.from_numpy(table.proprio))
     actions, proprio = torch.from_numpy(table.actions), torch.from_numpy(table.proprio)
     before, labelled = torch.from_numpy(table.before), np.flatnonzero(table.labelled)
     unit = torch.ones(embodiment.action.size)
     if (moves := network.from_standing) is not None:
         stood = None if table.standing is None else table.standing[labelled]
-        if start is None:
-            moves.step.copy_(torch.from_numpy(Displacement.between(embodiment, table.actions[labelled], stood).step))
+        moves.step.copy_(torch.from_numpy(Displacement.between(embodiment, table.actions[labelled], stood).step))
         unit = moves.step
 
     def losses(rng: np.random.Generator) -> dict[str, torch.Tensor]:

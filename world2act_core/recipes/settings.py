@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from world2act_core.alignment.calibrate import CalibrationConfig
 from world2act_core.alignment.states import StateDynamicsConfig
@@ -253,13 +255,18 @@ def _for_logs_of(embodiment: str) -> Recipe:
     """The demo's. But an arm that is commanded by positions and stands a little off them would creep if it were asked
     at every chunk to stay where it stands; and a place that no state tells of cannot be read from what moved: there the
     residual adds to a base whose action it is told."""
-    recipe, robot = Recipe(), load_embodiment(embodiment)
-    if not robot.action.is_delta:
-        recipe = replace(recipe, unused="base")
+    robot = load_embodiment(embodiment)
+    recipe = with_usual_rest(Recipe(), {}, robot)
     if not may_rest(robot):
         told = replace(recipe.residual, trunk="tokens", correction="added", hide_base=0.0)
         recipe = replace(recipe, residual=told)
     return recipe
+
+
+def with_usual_rest(recipe: Recipe, raw: Any, embodiment: Embodiment) -> Recipe:
+    """The recipe, with what an arm of this kind does in dimensions that are not used unless ``raw`` says so."""
+    said = isinstance(raw, Mapping) and "unused" in raw
+    return recipe if said or embodiment.action.is_delta else replace(recipe, unused="base")
 
 
 def check_rest(embodiment: Embodiment) -> None:
@@ -281,6 +288,8 @@ def read_recipe(path: Path | None) -> Recipe:
     Raises:
         World2ActError: no such file, or it names something that a recipe does not have.
     """
-    recipe = Recipe() if path is None else override(Recipe(), read_yaml(path, "recipe"), path.name)
+    raw = {} if path is None else read_yaml(path, "recipe")
+    recipe = Recipe() if path is None else override(Recipe(), raw, path.name)
+    recipe = with_usual_rest(recipe, raw, load_embodiment(recipe.embodiment))
     recipe.evaluation.check_tried_once("evaluation", recipe.jitter_cm)
     return recipe

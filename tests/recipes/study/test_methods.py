@@ -62,3 +62,17 @@ def test_every_method_makes_a_policy_and_what_they_share_is_made_once(tmp_path: 
         "demonstrations", "pretraining", "videos", "base", "free_pairs"}  # fmt: skip
     assert read_stage(shared / "videos").starts, "the evaluation must know which starts were seen"
     assert set(json.loads((shared / "base" / "manifest.json").read_text())["inputs"]) == {"pretraining"}
+
+
+def test_an_arm_under_joint_commands_goes_the_whole_way(tmp_path: Path) -> None:
+    """What goes by the contract of the task, not of the plan's recipe: reading rollouts, labels, trials."""
+    wanted = ("base", "post_trained", "state_labels", "logged_instead")
+    path = tmp_path / "plan.yaml"
+    plain = PLAN.replace("tasks: [libero_goal/8, libero_object/0]", "tasks: [libero_goal@libero_panda_joints/8]")
+    path.write_text(plain.replace(", ".join(METHODS), ", ".join(wanted)).replace("pretraining: {count: 2}", ""))
+    plan = read_plan(path)
+    with WorkerPool(1) as pool:
+        record = run_cell(plan, plan.cells[0], tmp_path / "out", pool, METHODS, announce=print)
+    assert set(record.methods) == set(wanted)
+    started = [start for method in record.methods.values() for start in method.trials["held_out"]]
+    assert all(trial.start_id.startswith("libero_goal@libero_panda_joints/8/") for trial in started)

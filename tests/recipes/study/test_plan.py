@@ -52,6 +52,17 @@ def test_a_cells_recipe_is_its_own(tmp_path):
     ]
 
 
+def test_tasks_may_be_of_an_arm_under_joint_commands(tmp_path):
+    plan = plan_of(tmp_path, "tasks: [libero_goal@libero_panda_joints/8]\nmethods: [base, post_trained]")
+    cell = plan.cells[0]
+    assert cell.name == "libero_goal@libero_panda_joints_8_s0"
+    recipe = plan.cell_recipe(cell)
+    assert recipe.embodiment == "libero_panda_joints" and recipe.unused == "base"
+    assert plan.starts(cell, "base")["held_out"][0].id.startswith("libero_goal@libero_panda_joints/8/i")
+    said = plan_of(tmp_path, "tasks: [libero_goal@libero_panda_joints/8]\nrecipe: {unused: still}")
+    assert said.cell_recipe(cell).unused == "still"
+
+
 def test_only_named_methods_are_tried_on_the_shifted_starts(tmp_path):
     plan = plan_of(tmp_path, "methods: [base, other]\nshifted: {jitter_cm: 5.5}")
     cell = plan.cells[0]
@@ -122,6 +133,9 @@ def test_without_comparisons_there_are_none(tmp_path):
          "comparison of 'a' with 'base': alpha = -0.05 is no level"),
         ("methods: [base, a]\nanalysis: {comparisons: [{method: a, against: base, at_least: -3}]}",
          "at_least = -3 must be 0 to 100 points"),
+        ("tasks: [libero_goal@ur5e/8]", "simulated under libero_panda or libero_panda_joints, not under 'ur5e'"),
+        ("tasks: [libero_goal/8, libero_goal@libero_panda_joints/8]", "commanded otherwise: give each a plan"),
+        ("tasks: [libero_goal@libero_panda_joints/8]\nmethods: [base, pixels]", "pixels is not for libero_panda_j"),
         ("- 1", r"mine\.yaml = \[1\] must be a mapping"),
         ("analysis: 3", "analysis = 3 must be a mapping"),
     ],

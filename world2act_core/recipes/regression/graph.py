@@ -28,7 +28,8 @@ def graph_check(policy: str, trials: Sequence[Trial], embodiment: str, out: Path
         policy: address; opened anew by the graph's policy node.
         trials: in process.
         out: gets the folder ``GRAPH``.
-        draws: the policy draws at random, so only outcomes can be compared.
+        draws: the policy draws at random, so only outcomes can be compared; as where the contract's joint targets are
+            followed, which nobody does in process.
     """
     folder = out / GRAPH
     shutil.rmtree(folder, ignore_errors=True)
@@ -50,7 +51,7 @@ def graph_check(policy: str, trials: Sequence[Trial], embodiment: str, out: Path
         live = {episode.start_id: episode for episode in _episodes(folder / BAG, contract)}
     except World2ActError as failure:
         return Check("graph", False, f"the graph did not carry out the starts: {failure}", {"starts": starts})
-    return agreement(trials, live, draws=draws)
+    return agreement(trials, live, draws=draws or contract.limits.follow)
 
 
 def agreement(trials: Sequence[Trial], live: Mapping[str, Episode], *, draws: bool) -> Check:

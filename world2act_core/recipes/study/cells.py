@@ -201,7 +201,7 @@ class _MethodWork:
         return replace(self.cell, seed=self.plan.seeds[0]) if self.shared else self.cell
 
     def _make(self, stage: Stage) -> None:
-        embodiment = load_embodiment(self.plan.recipe.embodiment)
+        embodiment = load_embodiment(self.plan.cell_recipe(self.cell).embodiment)
         context = Context(self.plan, self.stage_cell, self.task_folder, self.home, self.pool, embodiment, stage)
         made = self.method(context)
         figures = _without_nan(dict(made.figures))

@@ -12,14 +12,19 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from world2act_core.embodiment import load_embodiment
+from world2act_core.embodiment.displacement import placed_dimensions
 from world2act_core.errors import World2ActError
 from world2act_core.recipes.overrides import as_json, override, read_yaml
-from world2act_core.recipes.settings import Recipe, Split
+from world2act_core.recipes.settings import Recipe, Split, with_usual_rest
 from world2act_core.simulators.demonstrators.library import DEMONSTRATORS
+from world2act_core.simulators.libero import simulated_contract
 from world2act_core.simulators.starts import Start, contract_of, jittered_starts
 
 SUPERIOR, NOT_WORSE = "superior", "not worse"
 HELD_OUT, SHIFTED = "held_out", "shifted"
+PIXELS = "pixels"
+"""A method that has nothing to label with where actions go from where the arm stands."""
 SET_BY_THE_PLAN = ("suite", "task", "seed", "evaluation")
 """What a recipe has and a plan decides for each cell."""
 
@@ -155,11 +160,26 @@ def read_plan(path: Path) -> StudyPlan:
     raw = read_yaml(path, "plan")
     _refuse(raw, ("sha256",), path.name)
     _refuse(raw.get("recipe") if isinstance(raw, Mapping) else None, SET_BY_THE_PLAN, f"{path.name}: recipe")
-    plan = override(StudyPlan(), raw, path.name)
+    plan = _with_usual_rest(override(StudyPlan(), raw, path.name), raw, path.name)
     if "comparisons" not in ((raw.get("analysis") or {}) if isinstance(raw, Mapping) else {}):
         plan = replace(plan, analysis=replace(plan.analysis, comparisons=()))
     _check(plan, path.name)
     return replace(plan, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _with_usual_rest(plan: StudyPlan, raw: Any, where: str) -> StudyPlan:
+    """One recipe serves all tasks, so their arms must be commanded alike."""
+    suites = [_task(task)[0] for task in plan.tasks]
+    contracts = [simulated_contract(suite) if contract_of(suite)[1] else plan.recipe.embodiment for suite in suites]
+    arms = {contract: load_embodiment(contract) for contract in contracts}
+    if len({arm.action.kind for arm in arms.values()}) > 1:
+        raise World2ActError(f"{where}: tasks of {' and '.join(arms)}, which are commanded otherwise: give each a plan")
+    said = raw.get("recipe") if isinstance(raw, Mapping) else None
+    for arm in arms.values():
+        if PIXELS in plan.methods and placed_dimensions(arm):
+            raise World2ActError(f"{where}: {PIXELS} is not for {arm.name}: no dream says where an arm stands")
+        plan = replace(plan, recipe=with_usual_rest(plan.recipe, said, arm))
+    return plan
 
 
 def is_committed(path: Path) -> bool:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from world2act_core.embodiment import Embodiment
 from world2act_core.errors import ContractError
+from world2act_core.runtime.safety.following import Follower
 from world2act_core.runtime.safety.measured import Measured
 
 ROUNDING = 1e-6  # rad or m: values travel as float32
@@ -29,7 +30,7 @@ class Motion(Protocol):
         """Why the command must not leave, or "".
 
         Args:
-            action: ``(A,)`` in the embodiment's layout; changed in place if ``weight`` is below 1.
+            action: ``(A,)`` in the embodiment's layout; changed in place if ``weight`` is below 1 or it is followed.
             weight: 0 at the pose where the arm rested, 1 at what was commanded.
         """
 
@@ -57,10 +58,9 @@ def _dimensions(embodiment: Embodiment, names: tuple[str, ...]) -> list[int]:
 class JointMotion:
     """``joint_positions`` and ``joint_delta``: dimensions are named like the joints of stream ``joint_positions``.
 
-    Position, velocity and acceleration are those of the command. With ``limits.follow`` a target is followed as fast as
-    velocity and acceleration allow, braking in time; one that is further off than a chunk at full speed is a leap and
-    is refused. Where the hand goes is not computed (that takes the
-    arm's kinematics): its measured place and speed are judged instead, if the contract has a stream ``eef_position``.
+    Position, velocity and acceleration are those of the command. With ``limits.follow`` targets are followed within
+    these limits (``following.Follower``). Where the hand goes is not computed (that takes the arm's kinematics): its
+    measured place and speed are judged instead, if the contract has a stream ``eef_position``.
     """
 
     def __init__(self, embodiment: Embodiment, measured: Measured) -> None:
@@ -76,10 +76,7 @@ class JointMotion:
         self._velocity = [value + 2 * ROUNDING / step_s for value in joints.velocity.tolist()]
         self._acceleration = [value + 4 * ROUNDING / step_s**2 for value in joints.acceleration.tolist()]
         size = len(self._dims)
-        self._follow = embodiment.limits.follow
-        self._leap = [value * step_s * embodiment.chunk_length for value in joints.velocity.tolist()]
-        self._most = [(v, a) for v, a in zip(joints.velocity.tolist(), joints.acceleration.tolist(), strict=True)]
-        self._aim, self._next_aim = [0.0] * size, [0.0] * size
+        self._follower = Follower(embodiment, self._dims) if embodiment.limits.follow else None
         self._origin, self._last, self._speed = [0.0] * size, [0.0] * size, [0.0] * size
         self._next, self._next_speed = [0.0] * size, [0.0] * size
         self._resting = True
@@ -92,20 +89,24 @@ class JointMotion:
         if refusal:
             return refusal
         if self._resting:
-            self._origin[:] = self._last[:] = self._aim[:] = self._measured.joints
+            self._origin[:] = self._last[:] = self._measured.joints
             self._speed[:] = [0.0] * len(self._speed)
+            if self._follower is not None:
+                self._follower.rest(self._last)
         step_s = self._step_s
         for i, dim in enumerate(self._dims):
             value = action[dim] * self._scale[i]
             if not self.absolute:
                 target = self._measured.joints[i] + weight * value
                 speed = weight * value / step_s
+            elif self._follower is not None:
+                refusal = self._follower.refusal(i, value, self._last[i], self._measured.joints[i])
+                if refusal:
+                    return f"{self._names[i]} {refusal}"
+                target = self._follower.place(i, value, self._last[i], self._speed[i], weight)
+                speed = (target - self._last[i]) / step_s
             else:
                 target = value if weight >= 1 else self._origin[i] + weight * (value - self._origin[i])
-                if self._follow:
-                    if abs(target - self._last[i]) > self._leap[i]:
-                        return f"{self._names[i]} would leap {abs(target - self._last[i]):.3f} rad from where it is led"
-                    self._next_aim[i], target = target, self._followed(i, target)
                 speed = (target - self._last[i]) / step_s
             if not self._lower[i] <= target <= self._upper[i]:
                 return f"{self._names[i]} would go to {target:.3f} rad, outside {self._range(i)}"
@@ -116,25 +117,14 @@ class JointMotion:
                 limit = self._acceleration[i]
                 return f"{self._names[i]} would accelerate at {acceleration:.1f} rad/s^2 (at most {limit:.1f})"
             self._next[i], self._next_speed[i] = target, speed
-            if weight < 1 or self._follow:
+            if weight < 1 or self._follower is not None:
                 action[dim] = (target if self.absolute else weight * value) / self._scale[i]
         self._last, self._next = self._next, self._last
-        self._aim, self._next_aim = self._next_aim, self._aim
+        if self._follower is not None:
+            self._follower.accepted()
         self._speed, self._next_speed = self._next_speed, self._speed
         self._resting = False
         return ""
-
-    def _followed(self, i: int, target: float) -> float:
-        """How far joint ``i`` gets towards a target in this step: along with it, and what it is behind made up for at a
-        speed from which it can still stop."""
-        velocity, acceleration = self._most[i]
-        step_s, speed, last = self._step_s, self._speed[i], self._last[i]
-        change = acceleration * step_s
-        behind = self._aim[i] - last
-        stoppable = math.sqrt(2 * acceleration * abs(behind) + (change / 2) ** 2) - change / 2
-        wanted = (target - self._aim[i]) / step_s + math.copysign(min(stoppable, abs(behind) / step_s), behind)
-        wanted = min(max(wanted, speed - change, -velocity), speed + change, velocity)
-        return last + wanted * step_s
 
     def _range(self, i: int) -> str:
         return f"{self._lower[i]:.3f}..{self._upper[i]:.3f}"
