@@ -13,9 +13,10 @@ from world2act_core.errors import World2ActError
 from world2act_core.recipes.recording import JOINT_NOISE, noise_units
 from world2act_core.recipes.settings import Recipe
 from world2act_core.runtime.safety.counting import count_safety
+from world2act_core.simulators.demonstrators.script import Script
 from world2act_core.simulators.libero import LiberoSimulator, suite_tasks
 from world2act_core.simulators.opening import open_simulator, scripted
-from world2act_core.simulators.rollout import rollout
+from world2act_core.simulators.rollout import Noise, rollout
 from world2act_core.simulators.starts import Start
 from world2act_core.types import Array
 
@@ -81,6 +82,24 @@ def test_a_demonstrator_solves_its_task_and_no_command_would_be_refused(arm: Lib
     assert episode.success and episode.embodiment == "libero_panda_joints"
     counters = count_safety(episode, arm.embodiment)
     assert counters is not None and counters.hits == {} and counters.holds == 0
+
+
+def test_a_demonstrator_s_noise_is_of_the_hand(arm: LiberoSimulator) -> None:
+    """And within the joints' limits: no joint trembles by itself."""
+    clean, noisy = scripted(SUITE, 8), scripted(SUITE, 8)
+    assert isinstance(noisy, Script)
+    noisy.noise = Noise(7, 0.2 * noise_units(load_embodiment("libero_panda")))
+    episodes = [
+        rollout(arm, actor, START, episode_id="a", source="demonstrator", record_images=False)
+        for actor in (clean, noisy, noisy)
+    ]
+    done = [np.asarray(episode.actions) for episode in episodes]
+    assert np.array_equal(done[1], done[2]), "the same after every reset"
+    assert episodes[1].success and not np.array_equal(done[0][:8], done[1][:8])
+    counters = count_safety(episodes[1], arm.embodiment)
+    assert counters is not None and counters.holds == 0
+    twist = [np.abs(np.diff(actions[:40, 4])).max() for actions in done[:2]]
+    assert twist[1] < twist[0] + 0.01, "rad; joint 5, which this task hardly needs"
 
 
 def test_a_suite_s_contract_is_told_and_only_one_that_is_simulated_is_taken() -> None:

@@ -14,16 +14,18 @@ from pathlib import Path
 
 import numpy as np
 
-from world2act_core.embodiment import Embodiment
+from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.episodes import iterate_episodes
 from world2act_core.episodes.chunks import ChunkTable, chunk_table
 from world2act_core.episodes.writer import write_whole_bag
 from world2act_core.evaluation import Trial
 from world2act_core.policies.address import open_policy
 from world2act_core.policies.protocol import Policy
+from world2act_core.simulators.demonstrators.script import Script
+from world2act_core.simulators.libero import EMBODIMENT
 from world2act_core.simulators.opening import open_demonstrator
 from world2act_core.simulators.protocol import Simulator
-from world2act_core.simulators.rollout import Actor, NoisyActor, PolicyActor, rollout
+from world2act_core.simulators.rollout import Actor, Noise, NoisyActor, PolicyActor, rollout
 from world2act_core.simulators.starts import Start
 from world2act_core.simulators.workers import WorkerContext, WorkerPool
 from world2act_core.types import Array, Episode
@@ -98,6 +100,10 @@ def _actor(job: Attempt, simulator: Simulator, context: WorkerContext) -> Actor:
     else:
         actor = open_demonstrator(simulator)
     if not job.noise:
+        return actor
+    if isinstance(actor, Script) and simulator.embodiment.action.kind == "joint_positions":
+        # A hand trembles, not each joint by itself: joints that hardly move would be moved by noise alone.
+        actor.noise = Noise(job.start.seed, job.noise * noise_units(load_embodiment(EMBODIMENT)))
         return actor
     return NoisyActor(actor, job.start.seed, job.noise * noise_units(simulator.embodiment))
 

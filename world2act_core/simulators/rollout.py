@@ -107,6 +107,29 @@ class PolicyActor:
         return ()
 
 
+class Noise:
+    """Temporally correlated noise on the actions of an episode, see `NoisyActor`."""
+
+    def __init__(self, seed: int, scale: float | Array, correlation: float = 0.9) -> None:
+        if not 0 <= correlation < 1:
+            raise ValueError(f"correlation {correlation} must lie in [0, 1)")
+        self._seed, self._scale, self._correlation = seed, np.asarray(scale, np.float64), correlation
+
+    def reset(self, embodiment: Embodiment) -> None:
+        """A new episode, the actions being ``embodiment``'s."""
+        self._gripper = embodiment.gripper.index
+        self._rng = np.random.default_rng((self._seed, 1))  # a start's displacements are drawn from its bare seed
+        self._now = self._scale * self._rng.standard_normal(embodiment.action.size)
+
+    def on(self, action: Array) -> Array:
+        """The action ``(A,)`` of the next control step, with noise on all but the gripper."""
+        noisy = action + self._now
+        noisy[self._gripper] = action[self._gripper]
+        fresh = self._scale * self._rng.standard_normal(action.shape)
+        self._now = self._correlation * self._now + np.sqrt(1 - self._correlation**2) * fresh
+        return noisy
+
+
 class NoisyActor:
     """Another actor under temporally correlated exploration noise (first-order autoregressive, the gripper spared).
 
@@ -120,24 +143,14 @@ class NoisyActor:
     """
 
     def __init__(self, actor: Actor, seed: int, scale: float | Array = 0.3, correlation: float = 0.9) -> None:
-        if not 0 <= correlation < 1:
-            raise ValueError(f"correlation {correlation} must lie in [0, 1)")
-        self.actor = actor
-        self._seed, self._scale, self._correlation = seed, np.asarray(scale, np.float64), correlation
+        self.actor, self._noise = actor, Noise(seed, scale, correlation)
 
     def reset(self, simulator: Simulator) -> None:
         self.actor.reset(simulator)
-        self._gripper = simulator.embodiment.gripper.index
-        self._rng = np.random.default_rng((self._seed, 1))  # a start's displacements are drawn from its bare seed
-        self._noise = self._scale * self._rng.standard_normal(simulator.embodiment.action.size)
+        self._noise.reset(simulator.embodiment)
 
     def act(self, moment: Moment) -> Array:
-        action = np.asarray(self.actor.act(moment), np.float64)
-        noisy = action + self._noise
-        noisy[self._gripper] = action[self._gripper]
-        fresh = self._scale * self._rng.standard_normal(action.shape)
-        self._noise = self._correlation * self._noise + np.sqrt(1 - self._correlation**2) * fresh
-        return noisy
+        return self._noise.on(np.asarray(self.actor.act(moment), np.float64))
 
     def skills(self, steps: int) -> tuple[Skill, ...]:
         return self.actor.skills(steps)

@@ -12,7 +12,7 @@ from world2act_core.errors import World2ActError
 from world2act_core.simulators.libero import EMBODIMENT, LiberoSimulator
 from world2act_core.simulators.privileged import Scene
 from world2act_core.simulators.protocol import Simulator
-from world2act_core.simulators.rollout import Moment
+from world2act_core.simulators.rollout import Moment, Noise
 from world2act_core.simulators.starts import contract_of
 from world2act_core.types import Array, Skill
 
@@ -61,6 +61,7 @@ class Script:
     Attributes:
         suite, task: the only scene it knows, under whatever contract.
         hand: contract of the actions that ``plan`` yields, after ``reset``.
+        noise: on these actions, if any: joints that are told where to go are told what such a hand would need.
         scene: the truth about the scene, after ``reset``.
         eef: ``(3,)`` metres, where the end effector is now.
         rng: everything random in the script comes from here, also the mishaps.
@@ -74,6 +75,7 @@ class Script:
 
     def __init__(self, mishaps: Mishaps = NONE) -> None:
         self.mishaps = mishaps
+        self.noise: Noise | None = None
 
     def plan(self) -> Iterator[Array]:
         """One action ``(A,)`` a control step until the task is done."""
@@ -88,6 +90,8 @@ class Script:
         self._now: tuple[str, int] | None = None
         self._step = 0
         self._script = self._with_pauses(self.plan())
+        if self.noise is not None:
+            self.noise.reset(self.hand)
 
     def enter(self, simulator: Simulator) -> None:
         """See whether this is the scene that it knows, and learn the truth about it."""
@@ -105,7 +109,8 @@ class Script:
         self.eef = np.asarray(state["eef_position"], np.float64)
         self.orientation = np.asarray(state["eef_orientation"], np.float64)
         self._step = moment.step
-        return self.commanded(next(self._script))
+        action = next(self._script)
+        return self.commanded(action if self.noise is None else self.noise.on(action))
 
     def skills(self, steps: int) -> tuple[Skill, ...]:
         """What was carried out, in order; the last one reaches to the end of the episode."""
