@@ -137,8 +137,10 @@ def test_it_goes_by_the_logged_states_at_the_frames_of_videos_unless_a_recipe_wa
     assert made["stage2"]["inputs"]["states"] and set(made["states"]["inputs"]) == {"demonstrations", "logged"}
     assert made["states"]["metrics"]["r2"] > 0.8, "where the hand has gone tells how it was pushed"
     assert main(command(logs, run)) == 0
-    said = f"read from how the robot's state changed: R² {made['states']['metrics']['r2']:.2f}"
-    assert said in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"read from how the robot's state changed: R² {made['states']['metrics']['r2']:.2f}" in out
+    assert "commanded by positions" not in out
+    assert "ur5e is commanded by positions (joint_positions)" in offline.untried("ur5e")
     recipe.write_text(RECIPE + "stage2_on_videos: real\n")
     assert main([*command(logs, run), "--recipe", str(recipe)]) == 0
     assert "states" not in json.loads((run / "stage2" / "manifest.json").read_text())["inputs"]

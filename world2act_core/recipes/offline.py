@@ -286,6 +286,17 @@ def _little(r2: float) -> str:
     return "; that is little, so Stage 2 had little to learn from: log more, or move more" * (r2 < READS_LITTLE)
 
 
+def untried(embodiment: str) -> str:
+    """A warning of an arm on which no gain has been measured; "" for one that is commanded by displacements."""
+    robot = load_embodiment(embodiment)
+    if robot.action.is_delta:
+        return ""
+    return (
+        f"\n{robot.name} is commanded by positions ({robot.action.kind}): in the one trial of one, post-training"
+        f" did not help (docs/post-training.md), so expect nothing before paired trials say so"
+    )
+
+
 def summary(stages: dict[str, Stage], folder: Path) -> str:
     """What was learned from what, and what to do with it."""
     lost = _left_out([stages[name] for name in ("demonstrations", "logged", "videos") if name in stages])
@@ -305,7 +316,7 @@ def summary(stages: dict[str, Stage], folder: Path) -> str:
         r2 = stages["states"].metrics["r2"]
         read += f"\nactions read from how the robot's state changed: R² {r2:.2f}{_little(r2)}"
     return (
-        f"{counts}{lost}\n{read}\n"
+        f"{counts}{lost}\n{read}{untried(str(stages['stage2'].config['embodiment']))}\n"
         f"residual: {two['chunks']} chunks, cosine {two['cosine']:.2f} (no measure of success: try it)\n"
         f"policy: run:{folder}   base: run:{folder}#base"
     )
