@@ -1,4 +1,7 @@
-"""LIBERO's Panda under joint commands: the hand goes where it is led, within the limits, repeatably."""
+"""LIBERO's Panda under joint commands: the hand goes where it is led, within the limits, repeatably.
+
+Not among the simulators' tests, whose one simulator of a process is another.
+"""
 
 from __future__ import annotations
 
