@@ -31,6 +31,7 @@ class Follower:
         self._lower = [max(pair) for pair in zip(joints.lower.tolist(), low, strict=True)]
         self._upper = [min(pair) for pair in zip(joints.upper.tolist(), high, strict=True)]
         self._velocity, self._acceleration = joints.velocity.tolist(), joints.acceleration.tolist()
+        self._leap = [LEAP_S * value for value in self._velocity]
         self._target, self._next_target = [0.0] * len(dims), [0.0] * len(dims)
 
     def rest(self, measured: list[float]) -> None:
@@ -41,10 +42,11 @@ class Follower:
         """Why joint ``i`` may not be led to a target at all, or "": rad, last where it was commanded."""
         if not self._lower[i] <= target <= self._upper[i]:
             return f"would go to {target:.3f} rad, outside {self._lower[i]:.3f}..{self._upper[i]:.3f}"
+        most = self._leap[i]
+        if -most <= target - last <= most and -most <= target - measured <= most:
+            return ""
         leap = max(abs(target - last), abs(target - measured))
-        if leap > LEAP_S * self._velocity[i]:
-            return f"would leap {leap:.3f} rad (at most {LEAP_S * self._velocity[i]:.3f})"
-        return ""
+        return f"would leap {leap:.3f} rad (at most {most:.3f})"
 
     def place(self, i: int, target: float, last: float, speed: float, weight: float) -> float:
         """Where joint ``i`` is led in this step: along with its target, and what it is behind is made up for at a speed
@@ -52,17 +54,33 @@ class Follower:
         step_s, before = self._step_s, self._target[i]
         self._next_target[i] = target
         behind = before - last
-        wanted = (target - before) / step_s
-        wanted += math.copysign(min(self._stoppable(i, abs(behind)), abs(behind) / step_s), behind)
-        most, change = weight * self._velocity[i], self._acceleration[i] * step_s
-        up = self._stoppable(i, min(self._upper[i], target + BEYOND) - last)
-        down = self._stoppable(i, last - max(self._lower[i], target - BEYOND))
-        wanted = min(max(wanted, -down, -most), up, most)
-        return last + min(max(wanted, speed - change), speed + change) * step_s
+        change = self._acceleration[i] * step_s
+        wanted = (target - last) / step_s
+        if not -change <= behind / step_s <= change:  # what is less can be made up for in one step
+            catching_up = min(self._stoppable(i, abs(behind)), abs(behind) / step_s)
+            wanted = (target - before) / step_s + math.copysign(catching_up, behind)
+        most = weight * self._velocity[i]
+        if not -most <= wanted <= most:
+            wanted = math.copysign(most, wanted)
+        if wanted > 0:
+            wanted = self._capped(i, wanted, min(self._upper[i], target + BEYOND) - last)
+        elif wanted < 0:
+            wanted = -self._capped(i, -wanted, last - max(self._lower[i], target - BEYOND))
+        if not speed - change <= wanted <= speed + change:
+            wanted = speed + math.copysign(change, wanted - speed)
+        return last + wanted * step_s
 
     def accepted(self) -> None:
         """All joints go where they were led."""
         self._target, self._next_target = self._next_target, self._target
+
+    def _capped(self, i: int, wanted: float, distance: float) -> float:
+        """A speed above 0, or the highest from which the joint can still stop within a distance."""
+        acceleration, step_s = self._acceleration[i], self._step_s
+        half = acceleration * step_s / 2
+        if wanted * (wanted + 2 * half) / (2 * acceleration) + half * step_s / 4 <= distance:
+            return wanted  # in continuous time, with room for what steps may add: nearly always, and without a root
+        return min(wanted, self._stoppable(i, distance))
 
     def _stoppable(self, i: int, distance: float) -> float:
         """The speed at which a joint may begin a step and still stop within a distance: after it ``k`` steps of full
