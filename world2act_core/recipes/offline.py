@@ -292,8 +292,8 @@ def untried(embodiment: str) -> str:
     if robot.action.is_delta:
         return ""
     return (
-        f"\n{robot.name} is commanded by positions ({robot.action.kind}): in the one trial of one, post-training"
-        f" did not help (docs/post-training.md), so expect nothing before paired trials say so"
+        f"\n{robot.name} is commanded by positions ({robot.action.kind}): on the only such arm that was tried, "
+        f"post-training did not help (docs/post-training.md), so expect nothing before paired trials say so"
     )
 
 
