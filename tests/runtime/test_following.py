@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.embodiment.contracts import changed, written
-from tests.runtime.test_safety_filter import HERE, STEP, UR5E, Bench, reason, values
+from tests.runtime.test_safety_filter import HERE, STEP, UR5E, Bench, reason, values, within_the_limits
 from world2act_core.embodiment import Embodiment, load_embodiment
 from world2act_core.errors import ContractError
 from world2act_core.runtime.chunks import Hold
@@ -178,10 +178,5 @@ def within_limits(bench: Bench, asked: list[tuple[bool, list[float]]]) -> None:
             assert "outside" in answer.reason, "half a radian is no leap"
             speed = np.zeros(6)
             continue
-        target = answer.values[:6].astype(float)
-        moved = (target - last) / STEP
-        assert (target >= LIMITS.lower - 1e-5).all() and (target <= LIMITS.upper + 1e-5).all()
-        assert (np.abs(moved) <= LIMITS.velocity + 1e-3).all()
-        assert (np.abs(moved - speed) / STEP <= LIMITS.acceleration + 1e-2).all()
-        last, speed = target, moved
+        last, speed = within_the_limits(answer, last, speed)
         bench.shown["joint_positions"] = last

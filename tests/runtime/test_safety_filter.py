@@ -55,6 +55,16 @@ def ur(**options: Any) -> Bench:
     return bench
 
 
+def within_the_limits(answer: Command, last: np.ndarray, speed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Place and speed of a UR5e's joints after a command that left, from those after the one before."""
+    joints, target = UR5E.limits.joints, values(answer)[:6].astype(float)
+    moved = (target - last) / STEP
+    assert (target >= joints.lower - 1e-5).all() and (target <= joints.upper + 1e-5).all()
+    assert (np.abs(moved) <= joints.velocity + 1e-3).all()
+    assert (np.abs(moved - speed) / STEP <= joints.acceleration + 1e-2).all()
+    return target, moved
+
+
 def unramped(name: str, folder: Path) -> Embodiment:
     """Neither led in nor followed: every limit refuses."""
     content = changed(("limits", "ramp_s"), 1e-3, name)
@@ -301,7 +311,7 @@ def test_a_contract_that_says_too_little_is_refused(robot: str, missing: str, sa
 )
 def test_whatever_is_asked_nothing_beyond_the_limits_leaves(asked: list[tuple[str, list[float]]]) -> None:
     """The arm follows what leaves; every place, speed and acceleration between commands stays within the contract."""
-    bench, joints = ur(), UR5E.limits.joints
+    bench = ur()
     last, speed = HERE.astype(float), np.zeros(6)
     for kind, numbers in asked:
         offset = np.array(numbers)
@@ -315,10 +325,5 @@ def test_whatever_is_asked_nothing_beyond_the_limits_leaves(asked: list[tuple[st
         if isinstance(answer, Hold):
             speed[:] = 0
             continue
-        target = answer.values[:6].astype(float)
-        moved = (target - last) / STEP
-        assert (target >= joints.lower - 1e-5).all() and (target <= joints.upper + 1e-5).all()
-        assert (np.abs(moved) <= joints.velocity + 1e-3).all()
-        assert (np.abs(moved - speed) / STEP <= joints.acceleration + 1e-2).all()
-        last, speed = target, moved
+        last, speed = within_the_limits(answer, last, speed)
         bench.shown["joint_positions"] = last
